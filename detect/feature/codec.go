@@ -1,0 +1,92 @@
+package feature
+
+import (
+	"encoding/binary"
+	"fmt"
+	"math"
+)
+
+// decoder reads a snapshot front to back and remembers the first thing wrong with it.
+type decoder struct {
+	src []byte
+	err error
+}
+
+func (d *decoder) fail(what string) {
+	if d.err == nil {
+		d.err = fmt.Errorf("snapshot: bad %s", what)
+	}
+	d.src = nil
+}
+
+func (d *decoder) uvarint() uint64 {
+	v, n := binary.Uvarint(d.src)
+	if n <= 0 {
+		d.fail("varint")
+		return 0
+	}
+	d.src = d.src[n:]
+	return v
+}
+
+func (d *decoder) varint() int64 {
+	v, n := binary.Varint(d.src)
+	if n <= 0 {
+		d.fail("varint")
+		return 0
+	}
+	d.src = d.src[n:]
+	return v
+}
+
+func (d *decoder) byte() byte {
+	if len(d.src) < 1 {
+		d.fail("byte")
+		return 0
+	}
+	b := d.src[0]
+	d.src = d.src[1:]
+	return b
+}
+
+func (d *decoder) uint32() uint32 {
+	if len(d.src) < 4 {
+		d.fail("uint32")
+		return 0
+	}
+	v := binary.LittleEndian.Uint32(d.src)
+	d.src = d.src[4:]
+	return v
+}
+
+func (d *decoder) uint64() uint64 {
+	if len(d.src) < 8 {
+		d.fail("uint64")
+		return 0
+	}
+	v := binary.LittleEndian.Uint64(d.src)
+	d.src = d.src[8:]
+	return v
+}
+
+func (d *decoder) float32() float32 { return math.Float32frombits(d.uint32()) }
+
+func (d *decoder) string(limit int) string {
+	n := d.uvarint()
+	if n > uint64(limit) || n > uint64(len(d.src)) {
+		d.fail("string")
+		return ""
+	}
+	s := string(d.src[:n])
+	d.src = d.src[n:]
+	return s
+}
+
+func appendFloat32(dst []byte, v float32) []byte {
+	return binary.LittleEndian.AppendUint32(dst, math.Float32bits(v))
+}
+
+func appendString(dst []byte, s string) []byte {
+	dst = binary.AppendUvarint(dst, uint64(len(s)))
+	return append(dst, s...)
+}
