@@ -1,0 +1,155 @@
+// Package tail computes the far tails of count distributions in logarithms.
+//
+// A detector lives where probabilities are 1e-6 to 1e-300, and there a survival function that subtracts from
+// one has cancelled to zero long before. Here every tail is a product of its leading term and a series or
+// continued fraction of order one, so it keeps its relative precision however small it gets.
+//
+// All functions return the natural logarithm of P(X ≥ k), for real k ≥ 0 (between the integers they
+// interpolate as the incomplete beta and gamma functions do). Cost is 100 to 300 ns.
+package tail
+
+import (
+	"math"
+
+	"gonum.org/v1/gonum/stat/distuv"
+)
+
+const (
+	epsilon = 1e-10
+	tiny    = 1e-300
+	maxIter = 500
+)
+
+// PoissonLogSF returns ln P(X ≥ k) for X ~ Poisson(mean). For k above the mean it is the series
+// γ(k,λ)/Γ(k) = e^{-λ} λ^k / Γ(k+1) · Σ λ^n / ((k+1)…(k+n)) (Abramowitz & Stegun 6.5.29), below it the
+// complement, by Lentz's continued fraction for the upper incomplete gamma function.
+func PoissonLogSF(k, mean float64) float64 {
+	switch {
+	case math.IsNaN(k) || math.IsNaN(mean) || mean < 0:
+		return math.NaN()
+	case k <= 0:
+		return 0
+	case mean == 0:
+		return math.Inf(-1)
+	}
+	lg, _ := math.Lgamma(k + 1)
+	lead := k*math.Log(mean) - mean - lg
+	if mean < k+1 {
+		sum, term := 1.0, 1.0
+		for n := 1; n < 20*maxIter; n++ {
+			term *= mean / (k + float64(n))
+			sum += term
+			if term < epsilon*sum {
+				break
+			}
+		}
+		return math.Min(0, lead+math.Log(sum))
+	}
+	// Q(k,λ) = e^{-λ} λ^k / Γ(k) · 1/(λ+1-k- 1(1-k)/(λ+3-k- …)); ln Γ(k) = ln Γ(k+1) − ln k.
+	b := mean + 1 - k
+	c := 1 / tiny
+	d := 1 / b
+	h := d
+	for i := 1; i < maxIter; i++ {
+		an := -float64(i) * (float64(i) - k)
+		b += 2
+		d = 1 / nonzero(an*d+b)
+		c = nonzero(b + an/c)
+		h *= c * d
+		if math.Abs(c*d-1) < epsilon {
+			break
+		}
+	}
+	q := math.Exp(lead+math.Log(k)) * h
+	return math.Log1p(-math.Min(math.Max(q, 0), 1))
+}
+
+// NegBinomialLogSF returns ln P(X ≥ k) for the negative binomial with the given mean and size r: the variance
+// is mean + mean²/r, and r → ∞ is the Poisson. It is ln I_q(k, r) with q = mean/(mean+r), the regularised
+// incomplete beta function by Lentz's continued fraction (Didonato & Morris 1992, ACM TOMS 708).
+func NegBinomialLogSF(k, mean, size float64) float64 {
+	switch {
+	case math.IsNaN(k) || math.IsNaN(mean) || math.IsNaN(size) || mean < 0 || size <= 0:
+		return math.NaN()
+	case k <= 0:
+		return 0
+	case mean == 0:
+		return math.Inf(-1)
+	case size > 1e7*(1+mean):
+		return PoissonLogSF(k, mean)
+	}
+	q := mean / (mean + size)
+	p := size / (mean + size)
+	if q < (k+1)/(k+size+2) {
+		return math.Min(0, logBeta(k, size, math.Log(q), math.Log(p), q))
+	}
+	c := logBeta(size, k, math.Log(p), math.Log(q), p)
+	return math.Log1p(-math.Min(math.Exp(c), 1))
+}
+
+// logBeta is ln I_x(a,b) where the continued fraction converges quickly, x < (a+1)/(a+b+2).
+func logBeta(a, b, lx, l1x, x float64) float64 {
+	la, _ := math.Lgamma(a)
+	lb, _ := math.Lgamma(b)
+	lab, _ := math.Lgamma(a + b)
+	lead := a*lx + b*l1x + lab - la - lb - math.Log(a)
+	c, d := 1.0, 1/nonzero(1-(a+b)*x/(a+1))
+	h := d
+	for i := 1; i < maxIter; i++ {
+		m := float64(i)
+		even := m * (b - m) * x / ((a + 2*m - 1) * (a + 2*m))
+		d = 1 / nonzero(1+even*d)
+		c = nonzero(1 + even/c)
+		h *= d * c
+		odd := -(a + m) * (a + b + m) * x / ((a + 2*m) * (a + 2*m + 1))
+		d = 1 / nonzero(1+odd*d)
+		c = nonzero(1 + odd/c)
+		h *= d * c
+		if math.Abs(d*c-1) < epsilon {
+			break
+		}
+	}
+	return lead + math.Log(math.Max(h, tiny))
+}
+
+func nonzero(x float64) float64 {
+	if math.Abs(x) < tiny {
+		return tiny
+	}
+	return x
+}
+
+// Size is the negative binomial's size for a mean and variance, +Inf when the variance does not exceed the mean.
+func Size(mean, variance float64) float64 {
+	if variance <= mean {
+		return math.Inf(1)
+	}
+	return mean * mean / (variance - mean)
+}
+
+// CountLogSF returns ln P(X ≥ k) for a count with that mean and variance: negative binomial where it is more
+// scattered than a Poisson count, Poisson otherwise.
+func CountLogSF(k, mean, variance float64) float64 {
+	size := Size(mean, variance)
+	if math.IsInf(size, 1) {
+		return PoissonLogSF(k, mean)
+	}
+	return NegBinomialLogSF(k, mean, size)
+}
+
+// CountBand returns the band that holds the middle share (0 < share < 1) of a count with that mean and
+// variance, as quantiles of the Gamma distribution with the same two moments, widened to whole numbers.
+func CountBand(share, mean, variance float64) (lower, upper float64) {
+	if mean <= 0 || variance <= 0 {
+		return 0, math.Max(mean, 0)
+	}
+	g := distuv.Gamma{Alpha: mean * mean / variance, Beta: mean / variance}
+	lower, upper = g.Quantile((1-share)/2), g.Quantile((1+share)/2)
+	if math.IsNaN(lower) {
+		lower = 0
+	}
+	if math.IsNaN(upper) {
+		upper = mean
+	}
+	return math.Floor(lower), math.Ceil(upper)
+}
