@@ -1,0 +1,141 @@
+// Package calibrate turns a detector's raw scores into honest ones.
+//
+// A raw score is −log10 of the smallest tail probability among a detector's features and windows. Traffic is
+// never quite what the model says, and many windows are looked at in a day, so raw scores are too large. What
+// people budget is alerts per agent-day; the unit here is therefore the largest raw score an agent reaches in a
+// day. Its distribution over benign agent-days is learned, and the calibrated p-value of a score is the share of
+// agent-days that reach it.
+//
+// The body is a histogram. The tail beyond its 98th percentile is exponential in the raw score — a Pareto tail
+// of the p-value, the generalised Pareto distribution with shape 0 — with the mean excess between the 90th and
+// the 99.5th percentile as scale (Pickands 1975; Siffer et al. 2017, "Anomaly Detection in Streams with Extreme
+// Value Theory"). Upper percentiles are left out of the fit: that is where the attacks are. With little data
+// the model's own word, corrected for the number of windows in a day, is a prior worth priorDays agent-days.
+package calibrate
+
+import (
+	"encoding/binary"
+	"errors"
+	"math"
+)
+
+const (
+	step      = 0.25
+	bins      = 160 // raw scores to 40; larger ones are in the last bin
+	priorDays = 100
+	// tests is about how many nearly independent looks a detector takes at an agent in a day.
+	tests = 24
+	// forget is after how many agent-days an old one has lost its weight.
+	forget = 50_000
+)
+
+// Tail is the calibration of one detector.
+type Tail struct {
+	count [bins]float64
+	total float64
+	// Derived from count at the last refit.
+	knee       float64 // raw score where the exponential tail begins
+	kneeP      float64
+	scale      float64 // mean excess
+	sinceRefit int
+}
+
+// Learn adds the largest raw score of one agent-day.
+func (t *Tail) Learn(raw float64) {
+	i := min(int(math.Max(raw, 0)/step), bins-1)
+	if t.total >= forget {
+		for j := range t.count {
+			t.count[j] *= 0.5
+		}
+		t.total *= 0.5
+	}
+	t.count[i]++
+	t.total++
+	if t.sinceRefit++; float64(t.sinceRefit) >= 1+t.total/50 {
+		t.refit()
+	}
+}
+
+// quantile is the raw score that a share q of agent-days stays below.
+func (t *Tail) quantile(q float64) float64 {
+	below := 0.0
+	for i, c := range t.count {
+		if below+c >= q*t.total && c > 0 {
+			return step * (float64(i) + (q*t.total-below)/c)
+		}
+		below += c
+	}
+	return step * bins
+}
+
+func (t *Tail) refit() {
+	t.sinceRefit = 0
+	lo, hi := t.quantile(0.90), t.quantile(0.995)
+	// For an exponential the distance of two quantiles is scale·ln of the ratio of their tails.
+	t.scale = math.Max((hi-lo)/math.Log(0.1/0.005), 1/math.Ln10)
+	t.knee, t.kneeP = t.quantile(0.98), 0.02
+}
+
+// P is the share of benign agent-days that reach the raw score.
+func (t *Tail) P(raw float64) float64 {
+	if raw <= 0 {
+		return 1
+	}
+	prior := 1 - math.Exp(-tests*math.Pow(10, -raw))
+	if raw > 10 {
+		prior = tests * math.Pow(10, -raw)
+	}
+	if t.total < 1 || t.scale == 0 {
+		return prior
+	}
+	var seen float64
+	if raw > t.knee {
+		seen = t.kneeP * math.Exp(-(raw-t.knee)/t.scale)
+	} else {
+		at := int(raw / step)
+		for i := at; i < bins; i++ {
+			seen += t.count[i]
+		}
+		if at < bins {
+			seen -= t.count[at] * (raw/step - float64(at))
+		}
+		seen = math.Max(seen/t.total, t.kneeP)
+	}
+	w := t.total / (t.total + priorDays)
+	// Geometric: in the far tail an arithmetic mean would be the larger of the two, whatever the weights.
+	return math.Min(1, math.Exp(w*math.Log(math.Max(seen, 1e-320))+(1-w)*math.Log(math.Max(prior, 1e-320))))
+}
+
+// Days is the number of agent-days learned from, with forgetting.
+func (t *Tail) Days() float64 { return t.total }
+
+// Append writes the tail's state.
+func (t *Tail) Append(dst []byte) []byte {
+	dst = binary.AppendUvarint(dst, uint64(t.sinceRefit))
+	for _, v := range [...]float64{t.total, t.knee, t.kneeP, t.scale} {
+		dst = binary.LittleEndian.AppendUint64(dst, math.Float64bits(v))
+	}
+	for _, v := range t.count {
+		dst = binary.LittleEndian.AppendUint32(dst, math.Float32bits(float32(v)))
+	}
+	return dst
+}
+
+// Decode reads what Append wrote and returns the rest.
+func (t *Tail) Decode(src []byte) ([]byte, error) {
+	n, k := binary.Uvarint(src)
+	if k <= 0 || len(src) < k+4*8+bins*4 {
+		return nil, errors.New("calibration state: too short")
+	}
+	src = src[k:]
+	t.sinceRefit = int(n)
+	for _, v := range [...]*float64{&t.total, &t.knee, &t.kneeP, &t.scale} {
+		*v = math.Float64frombits(binary.LittleEndian.Uint64(src))
+		src = src[8:]
+	}
+	for i := range t.count {
+		t.count[i] = float64(math.Float32frombits(binary.LittleEndian.Uint32(src)))
+		src = src[4:]
+	}
+	return src, nil
+}

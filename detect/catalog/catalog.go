@@ -1,0 +1,42 @@
+// Package catalog is the explicit list of detectors. A new detector is one package and one line here.
+package catalog
+
+import (
+	"fmt"
+	"strings"
+
+	"github.com/astray-dev/astray/detect"
+	"github.com/astray-dev/astray/detect/burst"
+	"github.com/astray-dev/astray/detect/lateral"
+	"github.com/astray-dev/astray/detect/scraping"
+)
+
+// All returns every detector, in the order of their names.
+func All() []detect.Detector {
+	return []detect.Detector{
+		burst.Detector{},
+		lateral.Detector{},
+		scraping.Detector{},
+	}
+}
+
+// Select returns the detectors with the given names, all when there are none.
+func Select(names ...string) ([]detect.Detector, error) {
+	if len(names) == 0 {
+		return All(), nil
+	}
+	var out []detect.Detector
+next:
+	for _, name := range names {
+		var known []string
+		for _, d := range All() {
+			if d.Info().Name == name {
+				out = append(out, d)
+				continue next
+			}
+			known = append(known, d.Info().Name)
+		}
+		return nil, fmt.Errorf("unknown detector %q (known: %s)", name, strings.Join(known, ", "))
+	}
+	return out, nil
+}

@@ -1,0 +1,39 @@
+// Package scraping detects agents that read many distinct objects: loudly within minutes, or slowly within a
+// day. The evidence is the number of distinct and of never-read resources in a window against the agent's own
+// past, and steps from one numbered object to its neighbour.
+package scraping
+
+import (
+	"github.com/astray-dev/astray/detect"
+	"github.com/astray-dev/astray/detect/alert"
+	"github.com/astray-dev/astray/detect/feature"
+)
+
+// Detector is stateless; the zero value is ready.
+type Detector struct{}
+
+// Info declares the detector.
+func (Detector) Info() detect.Info {
+	return detect.Info{
+		Name: "scraping", Version: "1", Severity: alert.High, Rank: 40,
+		Title: "%s reads far more than it ever did",
+		Techniques: []alert.Technique{
+			{Framework: "ATT&CK", Version: "18", ID: "T1119", Name: "Automated Collection"},
+			{Framework: "ATT&CK", Version: "18", ID: "T1213", Name: "Data from Information Repositories"},
+			{Framework: "ATLAS", Version: "5", ID: "AML.T0036", Name: "Data from Information Repositories"},
+		},
+		Next:  "Check which collections were read and whether the same credential sent data anywhere since.",
+		Where: "access = 'read'",
+	}
+}
+
+// Examine weighs the reads of the window.
+func (Detector) Examine(s *feature.Store, v *feature.View, dst []detect.Finding) []detect.Finding {
+	if !v.Bumped[feature.Reads] {
+		return dst
+	}
+	for _, f := range [...]feature.Feature{feature.Reads, feature.NewReads, feature.Sequential} {
+		dst = detect.Counts(s, v, f, dst)
+	}
+	return dst
+}
