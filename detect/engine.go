@@ -166,6 +166,12 @@ func (e *Engine) raise(v *feature.View, t *track, i int, p float64, all []Findin
 		}
 		t.open = o
 	}
+	for _, f := range all {
+		if f.Scale <= feature.TenMinutes && -f.LogP > 0.8*e.rawNeeded() {
+			v.Agent.Report()
+			break
+		}
+	}
 	a := &o.alert
 	o.last = ev.Time
 	a.LastSeen = stamp(ev.Time)
@@ -204,6 +210,9 @@ func (e *Engine) raise(v *feature.View, t *track, i int, p float64, all []Findin
 		e.changed = append(e.changed, o)
 	}
 }
+
+// rawNeeded is about what a finding needs to cross by itself, as a natural logarithm.
+func (e *Engine) rawNeeded() float64 { return -math.Log(e.threshold) }
 
 // confidence is how far below the threshold the p-value lies, on a scale on which the threshold itself is 0.5
 // and a millionth of it 0.95.

@@ -24,7 +24,7 @@ const (
 	bins      = 160 // raw scores to 40; larger ones are in the last bin
 	priorDays = 100
 	// tests is about how many nearly independent looks a detector takes at an agent in a day.
-	tests = 24
+	tests = 200
 	// forget is after how many agent-days an old one has lost its weight.
 	forget = 50_000
 )

@@ -39,6 +39,7 @@ type Agent struct {
 	resources, services, destinations, keys Recency
 
 	version  uint64 // hash of agent_version: a change forks the baseline
+	reported bool   // the open ten-minute window stands in an alert
 	lastRead uint64 // number at the end of the resource read last
 	stem     uint64 // hash of that resource without its number
 	Dirty    bool
@@ -240,6 +241,10 @@ func (s *Store) share(a *Agent, h uint64, of func(*Cohort) map[uint64]uint32) fl
 	return min(best, 1)
 }
 
+// Report marks the agent's open ten-minute window as told in an alert. What has been told is neither learned as
+// normal nor evidence a second time: when the window closes, its excess is taken off the longer ones.
+func (a *Agent) Report() { a.reported = true }
+
 // roll closes the open window of one scale and opens window w.
 func (s *Store) roll(a *Agent, sc Scale, w int64) {
 	g := &a.Grid
@@ -250,6 +255,13 @@ func (s *Store) roll(a *Agent, sc Scale, w int64) {
 		if !first {
 			m, variance := Mix(c.own, s.prior(a, sc, f)).Predictive()
 			x := c.cur
+			if a.reported && sc <= TenMinutes {
+				if excess := x - float32(m); excess > 0 && sc == TenMinutes {
+					g.cells[Hour][f].cur = max(g.cells[Hour][f].cur-excess, 0)
+					g.cells[Day][f].cur = max(g.cells[Day][f].cur-excess, 0)
+				}
+				x = min(x, float32(m))
+			}
 			if limit := float32(m + capSigmas*math.Sqrt(variance) + capFloor); x > limit && c.own.N >= 1 {
 				x = limit
 			}
@@ -264,6 +276,9 @@ func (s *Store) roll(a *Agent, sc Scale, w int64) {
 		}
 		m, variance := Mix(c.own, s.prior(a, sc, f)).Predictive()
 		c.gate = float32(m + gateSigmas*math.Sqrt(variance))
+	}
+	if sc == TenMinutes {
+		a.reported = false
 	}
 	a.Cohort.Dirty, s.fleet.Dirty = true, true
 }
