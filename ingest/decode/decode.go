@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"io"
 	"math"
 	"net/netip"
 	"strconv"
@@ -217,7 +218,7 @@ func (d *Decoder) Decode(msg []byte, now int64, e *event.Event) error {
 		}
 		return reject("bad_json", "", clip(err.Error()))
 	}
-	if d.d.Next() != jx.Invalid || !blank(d, msg) {
+	if err := d.d.Skip(); !errors.Is(err, io.EOF) {
 		return reject("bad_json", "", "nothing follows the object")
 	}
 	for _, f := range [...]struct {
@@ -238,16 +239,6 @@ func (d *Decoder) Decode(msg []byte, now int64, e *event.Event) error {
 		e.Access = event.DeriveAccess(e.Method, e.Action)
 	}
 	return nil
-}
-
-// blank reports whether the message ends with the object, by asking the standard scanner only when its last
-// byte is not the closing brace.
-func blank(_ *Decoder, msg []byte) bool {
-	i := len(msg)
-	for i > 0 && (msg[i-1] == ' ' || msg[i-1] == '\n' || msg[i-1] == '\r' || msg[i-1] == '\t') {
-		i--
-	}
-	return i > 0 && msg[i-1] == '}'
 }
 
 func decodeTime(d *jx.Decoder, next jx.Type, now int64, e *event.Event) error {

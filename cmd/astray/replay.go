@@ -1,0 +1,148 @@
+package main
+
+import (
+	"bufio"
+	"cmp"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"slices"
+	"strconv"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"github.com/astray-dev/astray/detect"
+	"github.com/astray-dev/astray/detect/alert"
+	"github.com/astray-dev/astray/detect/catalog"
+	"github.com/astray-dev/astray/ingest/file"
+)
+
+func replayCommand() *cobra.Command {
+	var events, alerts, scores string
+	var names []string
+	var budget float64
+	c := &cobra.Command{
+		Use: "replay", Short: "Run the engine over an NDJSON file, without a broker or a database",
+		Example: "  astray replay --events events.ndjson.zst --alerts - --scores scores.ndjson",
+		Args:    cobra.NoArgs,
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			detectors, err := catalog.Select(names...)
+			if err != nil {
+				return usageError{fmt.Errorf("--detectors: %w", err)}
+			}
+			if events == "" {
+				return usageError{errors.New("--events: name a file, or - for standard input")}
+			}
+			if budget <= 0 {
+				return usageError{errors.New("--alert-budget: is more than 0")}
+			}
+			in, err := file.Open(events, cmd.InOrStdin())
+			if err != nil {
+				return fmt.Errorf("--events: %w", err)
+			}
+			defer in.Close()
+			return errors.Join(
+				withOutput(scores, cmd.OutOrStdout(), func(scores *bufio.Writer) error {
+					return withOutput(alerts, cmd.OutOrStdout(), func(alerts *bufio.Writer) error {
+						e := detect.New(detect.Config{Budget: budget}, detectors...)
+						return replay(e, in, alerts, scores, cmd.ErrOrStderr(), time.Now())
+					})
+				}))
+		},
+	}
+	f := c.Flags()
+	f.StringVar(&events, "events", "", "NDJSON `FILE` of events (.gz, .zst, - for standard input)")
+	f.StringVar(&alerts, "alerts", "", "write alerts to `FILE` (- for standard output)")
+	f.StringVar(&scores, "scores", "", "write a score line per event to `FILE` (- for standard output)")
+	f.StringSliceVar(&names, "detectors", nil, "run only these `NAMES`, separated by commas")
+	f.Float64Var(&budget, "alert-budget", 1, "false alerts per 1,000 agent-days to aim at")
+	return c
+}
+
+// withOutput calls use with a buffered writer on the named file, nil when there is no name.
+func withOutput(name string, stdout io.Writer, use func(*bufio.Writer) error) error {
+	switch name {
+	case "":
+		return use(nil)
+	case "-":
+		w := bufio.NewWriter(stdout)
+		return errors.Join(use(w), w.Flush())
+	}
+	f, err := os.Create(name)
+	if err != nil {
+		return err
+	}
+	w := bufio.NewWriterSize(f, 1<<20)
+	return errors.Join(use(w), w.Flush(), f.Close())
+}
+
+const maxComplaints = 20
+
+// replay runs the engine over the events, writes the score of each as it goes and each alert, as it stood in
+// the end, when all are read, in the order of their times. Rejected lines are counted on complaints.
+func replay(e *detect.Engine, in io.Reader, alerts, scores *bufio.Writer, complaints io.Writer, now time.Time) error {
+	found := map[string]*alert.Alert{}
+	var accepted, rejected int
+	var line []byte
+	err := file.Batches(in, now.UnixMicro(), func(b *file.Batch) error {
+		for _, err := range b.Rejected {
+			if rejected++; rejected <= maxComplaints {
+				fmt.Fprintln(complaints, "rejected:", err)
+			}
+		}
+		for i := range b.Events {
+			accepted++
+			e.Observe(&b.Events[i])
+			e.Alerts(func(a *alert.Alert) { found[a.ID] = a })
+			if scores == nil {
+				continue
+			}
+			var err error
+			if line, err = appendScore(line[:0], b.Events[i].ID, e.Top()); err != nil {
+				return err
+			}
+			if _, err := scores.Write(line); err != nil {
+				return fmt.Errorf("--scores: %w", err)
+			}
+		}
+		return nil
+	})
+	if err != nil {
+		return fmt.Errorf("--events: %w", err)
+	}
+	if rejected > 0 {
+		fmt.Fprintf(complaints, "rejected: %d of %d lines\n", rejected, accepted+rejected)
+	}
+	if alerts == nil {
+		return nil
+	}
+	all := make([]*alert.Alert, 0, len(found))
+	for _, a := range found {
+		all = append(all, a)
+	}
+	slices.SortFunc(all, func(a, b *alert.Alert) int { return cmp.Or(a.Time.Compare(b.Time), cmp.Compare(a.ID, b.ID)) })
+	enc := json.NewEncoder(alerts)
+	for _, a := range all {
+		if err := enc.Encode(a); err != nil {
+			return fmt.Errorf("--alerts: %w", err)
+		}
+	}
+	return nil
+}
+
+func appendScore(dst []byte, id string, s detect.Score) ([]byte, error) {
+	str := func(key, v string) error {
+		q, err := json.Marshal(v)
+		dst = append(append(dst, key...), q...)
+		return err
+	}
+	if err := str(`{"id":`, id); err != nil {
+		return nil, err
+	}
+	dst = strconv.AppendFloat(append(dst, `,"score":`...), s.Score, 'g', 8, 64)
+	err := errors.Join(str(`,"detector":`, s.Detector), str(`,"entity_kind":`, s.EntityKind), str(`,"entity_id":`, s.EntityID))
+	return append(dst, "}\n"...), err
+}
