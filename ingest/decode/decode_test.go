@@ -52,7 +52,7 @@ func TestRejectionsNameFieldAndRule(t *testing.T) {
 				sep = ","
 			}
 		}
-		if base[k] == "" {
+		if k != "" && base[k] == "" {
 			b.WriteString(`,"` + k + `":` + v)
 		}
 		return b.String() + "}"
@@ -66,7 +66,7 @@ func TestRejectionsNameFieldAndRule(t *testing.T) {
 		{with("id", ""), "missing_field", "id"},
 		{with("id", `""`), "empty", "id"},
 		{with("id", `7`), "wrong_type", "id"},
-		{with("id", `"` + strings.Repeat("x", 129) + `"`), "too_long", "id"},
+		{with("id", `"`+strings.Repeat("x", 129)+`"`), "too_long", "id"},
 		{with("time", ``), "missing_field", "time"},
 		{with("time", `"yesterday"`), "bad_value", "time"},
 		{with("time", `1.5`), "bad_value", "time"},
