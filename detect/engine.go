@@ -59,7 +59,6 @@ type episode struct {
 	alert    alert.Alert
 	detector int
 	last     int64
-	raw      float64
 	pending  bool // in Engine.changed
 	closed   bool
 }

@@ -3,6 +3,7 @@ package feature
 import (
 	"math"
 	"strings"
+	"unsafe"
 
 	"github.com/cespare/xxhash/v2"
 
@@ -74,12 +75,38 @@ type Store struct {
 	cohorts map[string]*Cohort
 	fleet   *Cohort
 	view    View
-	bytes   int64
 }
 
 // NewStore returns an empty store.
 func NewStore() *Store {
 	return &Store{agents: map[uint64]*Agent{}, cohorts: map[string]*Cohort{}, fleet: newCohort("")}
+}
+
+func newAgent(id string) *Agent {
+	a := &Agent{ID: id, Key: xxhash.Sum64String(id)}
+	for i := range a.Grid.window {
+		a.Grid.window[i] = -1
+	}
+	return a
+}
+
+// cohort returns the cohort of that name, made when it is new.
+func (s *Store) cohort(name string) *Cohort {
+	c := s.cohorts[name]
+	if c == nil {
+		c = newCohort(strings.Clone(name))
+		s.cohorts[c.Name] = c
+	}
+	return c
+}
+
+// Bytes is about how much memory the agents' states take: the structures and the tables they have grown.
+func (s *Store) Bytes() int64 {
+	var n int64
+	for _, a := range s.agents {
+		n += int64(unsafe.Sizeof(*a)) + int64(len(a.ID)+a.resources.bytes()+a.services.bytes()+a.destinations.bytes()+a.keys.bytes())
+	}
+	return n
 }
 
 func newCohort(name string) *Cohort {
@@ -96,19 +123,13 @@ func (s *Store) agent(ev *event.Event) *Agent {
 	key := xxhash.Sum64String(ev.AgentID)
 	a := s.agents[key]
 	if a == nil {
-		a = &Agent{ID: strings.Clone(ev.AgentID), Key: key, First: ev.Time}
-		for i := range a.Grid.window {
-			a.Grid.window[i] = -1
-		}
+		a = newAgent(strings.Clone(ev.AgentID))
+		a.First = ev.Time
 		s.agents[key] = a
 		s.fleet.Agents++
 	}
 	if a.Cohort == nil || a.Cohort.Name != ev.Cohort {
-		c := s.cohorts[ev.Cohort]
-		if c == nil {
-			c = newCohort(strings.Clone(ev.Cohort))
-			s.cohorts[c.Name] = c
-		}
+		c := s.cohort(ev.Cohort)
 		c.Agents++
 		a.Cohort = c
 	}
