@@ -17,20 +17,27 @@ func main() {
 	in.Buffer(nil, 1<<24)
 	for in.Scan() {
 		var e struct {
-			Action, Package, Test, Output string
-			Elapsed                       float64
+			Action, Package, ImportPath, Test, Output string
+			Elapsed                                   float64
 		}
 		if json.Unmarshal(in.Bytes(), &e) != nil {
 			fmt.Println(in.Text())
 			continue
 		}
 		key := e.Package + " " + e.Test
+		if e.ImportPath != "" {
+			key = e.ImportPath // what the compiler says of a package
+		}
 		switch e.Action {
 		case "output", "build-output":
 			output[key] = append(output[key], e.Output)
 		case "build-fail":
+			failed++ // a package that does not build is a failure, if one that counts no tests
 			broken = true
-			fmt.Print(output[key])
+			fmt.Println("FAIL", key)
+			for _, line := range output[key] {
+				fmt.Print("     ", line)
+			}
 		case "skip":
 			if e.Test != "" {
 				skipped++

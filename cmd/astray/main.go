@@ -22,6 +22,12 @@ func main() {
 	}
 	root.SetFlagErrorFunc(func(_ *cobra.Command, err error) error { return usageError{err} })
 	root.AddCommand(replayCommand(), versionCommand())
+	// Cobra tells a wrong argument from a failed run by the message only; here they differ in exit status.
+	root.Args = usageArgs(cobra.NoArgs)
+	root.RunE = func(cmd *cobra.Command, _ []string) error { return cmd.Help() }
+	for _, c := range root.Commands() {
+		c.Args = usageArgs(c.Args)
+	}
 	if err := root.Execute(); err != nil {
 		fmt.Fprintln(os.Stderr, "astray:", err)
 		var u usageError
@@ -29,6 +35,15 @@ func main() {
 			os.Exit(2)
 		}
 		os.Exit(1)
+	}
+}
+
+func usageArgs(check cobra.PositionalArgs) cobra.PositionalArgs {
+	return func(cmd *cobra.Command, args []string) error {
+		if err := check(cmd, args); err != nil {
+			return usageError{err}
+		}
+		return nil
 	}
 }
 

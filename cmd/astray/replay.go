@@ -7,10 +7,10 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"math"
 	"os"
 	"slices"
 	"strconv"
-	"time"
 
 	"github.com/spf13/cobra"
 
@@ -39,18 +39,25 @@ func replayCommand() *cobra.Command {
 			if budget <= 0 {
 				return usageError{errors.New("--alert-budget: is more than 0")}
 			}
+			if alerts == "-" && scores == "-" {
+				return usageError{errors.New("--alerts and --scores: only one of them can be standard output")}
+			}
+			for _, out := range []string{alerts, scores} {
+				if same(out, events) || out != "" && out == alerts && out == scores {
+					return usageError{fmt.Errorf("%s: is named twice, and writing it would destroy what stands in it", out)}
+				}
+			}
 			in, err := file.Open(events, cmd.InOrStdin())
 			if err != nil {
 				return fmt.Errorf("--events: %w", err)
 			}
 			defer in.Close()
-			return errors.Join(
-				withOutput(scores, cmd.OutOrStdout(), func(scores *bufio.Writer) error {
-					return withOutput(alerts, cmd.OutOrStdout(), func(alerts *bufio.Writer) error {
-						e := detect.New(detect.Config{Budget: budget}, detectors...)
-						return replay(e, in, alerts, scores, cmd.ErrOrStderr(), time.Now())
-					})
-				}))
+			return withOutput(scores, cmd.OutOrStdout(), func(scores *bufio.Writer) error {
+				return withOutput(alerts, cmd.OutOrStdout(), func(alerts *bufio.Writer) error {
+					e := detect.New(detect.Config{Budget: budget}, detectors...)
+					return replay(e, in, alerts, scores, cmd.ErrOrStderr())
+				})
+			})
 		},
 	}
 	f := c.Flags()
@@ -81,13 +88,27 @@ func withOutput(name string, stdout io.Writer, use func(*bufio.Writer) error) er
 
 const maxComplaints = 20
 
+// noClock is the receiver's clock of a replay: there is none, for what is too far in the future must not depend
+// on when the replay is run. Half of the range keeps sums with it from overflowing.
+const noClock = math.MaxInt64 / 2
+
+// same reports whether both names lead to one file.
+func same(a, b string) bool {
+	x, err := os.Stat(a)
+	if err != nil {
+		return false
+	}
+	y, err := os.Stat(b)
+	return err == nil && os.SameFile(x, y)
+}
+
 // replay runs the engine over the events, writes the score of each as it goes and each alert, as it stood in
 // the end, when all are read, in the order of their times. Rejected lines are counted on complaints.
-func replay(e *detect.Engine, in io.Reader, alerts, scores *bufio.Writer, complaints io.Writer, now time.Time) error {
+func replay(e *detect.Engine, in io.Reader, alerts, scores *bufio.Writer, complaints io.Writer) error {
 	found := map[string]*alert.Alert{}
 	var accepted, rejected int
 	var line []byte
-	err := file.Batches(in, now.UnixMicro(), func(b *file.Batch) error {
+	err := file.Batches(in, noClock, func(b *file.Batch) error {
 		for _, err := range b.Rejected {
 			if rejected++; rejected <= maxComplaints {
 				fmt.Fprintln(complaints, "rejected:", err)

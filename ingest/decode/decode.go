@@ -9,6 +9,7 @@ import (
 	"math"
 	"net/netip"
 	"strconv"
+	"strings"
 	"time"
 	"unicode/utf8"
 
@@ -89,9 +90,8 @@ func (d *Decoder) Decode(msg []byte, now int64, e *event.Event) error {
 	switch {
 	case len(msg) > event.MaxMessage:
 		return reject("too_large", "", "a message is at most 1 MiB")
-	case !utf8.Valid(msg):
-		return reject("invalid_utf8", "", "a message is UTF-8")
 	}
+	valid := utf8.Valid(msg)
 	e.Service = ""
 	var seen [48]string
 	keys := seen[:0]
@@ -128,6 +128,12 @@ func (d *Decoder) Decode(msg []byte, now int64, e *event.Event) error {
 			}
 			if limit > 0 && len(s) > limit {
 				return reject("too_long", key, fmt.Sprintf("is at most %d bytes", limit))
+			}
+			if !valid && !utf8.ValidString(s) {
+				if required {
+					return reject("invalid_utf8", key, "is UTF-8")
+				}
+				s = strings.ToValidUTF8(s, "\uFFFD")
 			}
 			*dst = s
 			return nil
@@ -299,7 +305,7 @@ func texts(d *jx.Decoder, next jx.Type, key string, dst *[]string) error {
 			return reject("wrong_type", key, "is an array of strings")
 		}
 		s, err := d.Str()
-		*dst = append(*dst, s)
+		*dst = append(*dst, strings.ToValidUTF8(s, "\uFFFD"))
 		return err
 	})
 }
@@ -309,7 +315,7 @@ func label(d *jx.Decoder, key string, e *event.Event) error {
 	switch d.Next() {
 	case jx.String:
 		s, err := d.Str()
-		e.Labels = append(e.Labels, event.Label{Key: key, Value: s})
+		e.Labels = append(e.Labels, event.Label{Key: strings.ToValidUTF8(key, "\uFFFD"), Value: strings.ToValidUTF8(s, "\uFFFD")})
 		return err
 	case jx.Number, jx.Bool:
 		raw, err := d.Raw()

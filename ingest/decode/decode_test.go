@@ -1,6 +1,7 @@
 package decode_test
 
 import (
+	"bytes"
 	"encoding/json"
 	"errors"
 	"strings"
@@ -84,7 +85,7 @@ func TestRejectionsNameFieldAndRule(t *testing.T) {
 		{with("", "") + "x", "bad_json", ""},
 		{with("", "") + "{}", "bad_json", ""},
 		{`[]`, "bad_json", ""}, {``, "bad_json", ""}, {`{"id":"a"`, "bad_json", ""},
-		{"{\"id\":\"\xff\"}", "invalid_utf8", ""},
+		{"{\"id\":\"\xff\"}", "invalid_utf8", "id"},
 		{with("x", strings.Repeat("[", 100000)+strings.Repeat("]", 100000)), "bad_json", ""},
 		{`"` + strings.Repeat("x", 1<<20) + `"`, "too_large", ""},
 	} {
@@ -96,6 +97,19 @@ func TestRejectionsNameFieldAndRule(t *testing.T) {
 	}
 }
 
+// Bytes that are no text are replaced where the contract does not insist on the field.
+func TestInvalidTextInOptionalFieldsIsReplaced(t *testing.T) {
+	var d decode.Decoder
+	var e event.Event
+	msg := "{\"id\":\"e\",\"time\":1,\"kind\":\"post\",\"agent_id\":\"a\",\"action\":\"x\",\"content\":\"a\xffb\",\"mentions\":[\"\xfe\"],\"x\":\"\xfd\"}"
+	if err := d.Decode([]byte(msg), now, &e); err != nil {
+		t.Fatal(err)
+	}
+	if e.Content != "a\uFFFDb" || e.Mentions[0] != "\uFFFD" || e.Labels[0].Value != "\uFFFD" {
+		t.Errorf("%q %q %q", e.Content, e.Mentions, e.Labels)
+	}
+}
+
 // Whatever is accepted is valid JSON to a strict reader, and no input makes the decoder panic.
 func FuzzDecode(f *testing.F) {
 	f.Add([]byte(whole))
@@ -103,7 +117,7 @@ func FuzzDecode(f *testing.F) {
 	f.Fuzz(func(t *testing.T, msg []byte) {
 		var d decode.Decoder
 		var e event.Event
-		if d.Decode(msg, now, &e) == nil && !json.Valid(msg) {
+		if d.Decode(msg, now, &e) == nil && !json.Valid(bytes.ToValidUTF8(msg, []byte("?"))) {
 			t.Errorf("accepted what is not JSON: %q", msg)
 		}
 	})

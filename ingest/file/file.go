@@ -77,13 +77,13 @@ func Batches(r io.Reader, now int64, use func(*Batch) error) error {
 		free <- &Batch{Events: make([]event.Event, 0, batchSize)}
 	}
 	stop := make(chan struct{})
-	done := make(chan struct{})
 	go func() {
-		defer close(done)
 		defer close(ready)
 		read(r, now, ready, free, stop)
 	}()
-	defer func() { close(stop); <-done }()
+	// When use gave up, the reader may be stuck in a read that nothing can interrupt (a terminal, a pipe): it is
+	// told to stop and not waited for. Otherwise it has closed ready and is done.
+	defer close(stop)
 	for b := range ready {
 		if err := use(b); err != nil {
 			return err
@@ -124,7 +124,6 @@ func read(r io.Reader, now int64, ready chan<- *Batch, free <-chan *Batch, stop 
 					b.Rejected = append(b.Rejected, fmt.Errorf("line %d: %w", line, err))
 				}
 			}
-			line++
 			if err != nil {
 				if !errors.Is(err, io.EOF) {
 					b.err = fmt.Errorf("line %d: %w", line, err)
@@ -132,6 +131,7 @@ func read(r io.Reader, now int64, ready chan<- *Batch, free <-chan *Batch, stop 
 				last = true
 				break
 			}
+			line++
 		}
 		select {
 		case ready <- b:
