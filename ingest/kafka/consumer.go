@@ -56,7 +56,6 @@ func Run(ctx context.Context, stop <-chan struct{}, cfg Config, handler Handler)
 		case <-next.Done():
 		}
 	}()
-	var running sync.WaitGroup
 	for {
 		gen, err := group.Next(next)
 		if next.Err() != nil {
@@ -70,16 +69,44 @@ func Run(ctx context.Context, stop <-chan struct{}, cfg Config, handler Handler)
 			}
 			continue
 		}
-		running.Add(1)
+		c.running.Add(1)
 		gen.Start(func(genCtx context.Context) {
-			defer running.Done()
 			c.generation(ctx, genCtx, gen)
+			c.running.Done()
+			// When a function of a generation returns, the group is joined again. Who is about to leave waits
+			// for the group to be closed instead, and heartbeats go on until then.
+			if ctx.Err() != nil || closed(stop) {
+				<-genCtx.Done()
+			}
 		})
 	}
-	// On a stop the generation is kept alive, heartbeats and all, until its handlers have finished.
-	running.Wait()
-	group.Close()
+	c.running.Wait()
+	left := make(chan struct{})
+	go func() { group.Close(); close(left) }()
+	if ctx.Err() == nil {
+		select {
+		case <-left:
+			return nil
+		case <-ctx.Done():
+		}
+	}
+	// Leaving the group is a courtesy that must not hold up a hard stop when the brokers do not answer.
+	t := time.NewTimer(time.Second)
+	defer t.Stop()
+	select {
+	case <-left:
+	case <-t.C:
+	}
 	return ctx.Err()
+}
+
+func closed(c <-chan struct{}) bool {
+	select {
+	case <-c:
+		return true
+	default:
+		return false
+	}
 }
 
 type consumer struct {
@@ -88,6 +115,7 @@ type consumer struct {
 	handler Handler
 	stop    <-chan struct{}
 	log     *slog.Logger
+	running sync.WaitGroup
 	fails   int // generations in a row that a handler ended with an error; used by one generation at a time
 }
 

@@ -1,0 +1,58 @@
+package kafka
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"strconv"
+
+	kafkago "github.com/segmentio/kafka-go"
+)
+
+// TopicSpec is a topic as it should be made. Topics that exist are left as they are.
+type TopicSpec struct {
+	Name       string
+	Partitions int               // default 1
+	Replicas   int               // default: the broker's
+	MaxBytes   int               // largest message; default: the broker's
+	Settings   map[string]string // further topic settings, by Kafka's names
+}
+
+// CreateTopics makes the topics that do not exist yet.
+func CreateTopics(ctx context.Context, cfg Config, topics ...TopicSpec) error {
+	cfg = cfg.withDefaults()
+	if err := cfg.Validate(); err != nil {
+		return err
+	}
+	tr, err := cfg.transport()
+	if err != nil {
+		return err
+	}
+	defer tr.CloseIdleConnections()
+	req := &kafkago.CreateTopicsRequest{}
+	for _, t := range topics {
+		c := kafkago.TopicConfig{Topic: t.Name, NumPartitions: max(t.Partitions, 1), ReplicationFactor: t.Replicas}
+		if t.Replicas <= 0 {
+			c.ReplicationFactor = -1
+		}
+		if t.MaxBytes > 0 {
+			c.ConfigEntries = append(c.ConfigEntries, kafkago.ConfigEntry{ConfigName: "max.message.bytes", ConfigValue: strconv.Itoa(t.MaxBytes)})
+		}
+		for k, v := range t.Settings {
+			c.ConfigEntries = append(c.ConfigEntries, kafkago.ConfigEntry{ConfigName: k, ConfigValue: v})
+		}
+		req.Topics = append(req.Topics, c)
+	}
+	client := &kafkago.Client{Addr: kafkago.TCP(cfg.Brokers...), Timeout: cfg.Timeout, Transport: tr}
+	res, err := client.CreateTopics(ctx, req)
+	if err != nil {
+		return fmt.Errorf("kafka: create topics: %w", err)
+	}
+	var all error
+	for name, err := range res.Errors {
+		if err != nil && !errors.Is(err, kafkago.TopicAlreadyExists) {
+			all = errors.Join(all, fmt.Errorf("kafka: create topic %s: %w", name, err))
+		}
+	}
+	return all
+}
