@@ -115,14 +115,21 @@ type Event struct {
 	Secrets       []Secret // what redaction found; empty for nearly every event
 }
 
-// Reset clears e for reuse, keeping the capacity of its slices.
+// Reset clears e for reuse, keeping the capacity of its slices unless a huge event blew them up.
 func (e *Event) Reset() {
 	*e = Event{
-		OnBehalfOf: e.OnBehalfOf[:0],
-		Mentions:   e.Mentions[:0],
-		Labels:     e.Labels[:0],
-		Secrets:    e.Secrets[:0],
+		OnBehalfOf: reuse(e.OnBehalfOf),
+		Mentions:   reuse(e.Mentions),
+		Labels:     reuse(e.Labels),
+		Secrets:    reuse(e.Secrets),
 	}
+}
+
+func reuse[T any](s []T) []T {
+	if cap(s) > 256 {
+		return nil
+	}
+	return s[:0]
 }
 
 // Clone returns a deep copy of e that shares no memory with it.
