@@ -3,28 +3,51 @@ package clickhouse
 import (
 	"context"
 	"fmt"
+	"maps"
+	"slices"
+	"strings"
 	"time"
 
 	"github.com/ClickHouse/ch-go"
 	"github.com/ClickHouse/ch-go/proto"
+	"github.com/google/uuid"
 
 	"github.com/astray-dev/astray/ingest/event"
+	"github.com/astray-dev/astray/ingest/pipeline"
 )
 
 const microsPerDay = 86_400_000_000
 
-// Blocks collects events in columns and writes them in blocks, one for each day of event time, because an
-// insert into one partition is atomic. It speaks ch-go, the layer under clickhouse-go, which costs a quarter of
-// the CPU of appending rows. It belongs to one goroutine.
-type Blocks struct {
-	client *ch.Client
-	days   map[int64]*block
-	free   []*block
-	rows   int
+// Block collects events of one partition in columns and writes them in blocks, one for each day of event time,
+// because an insert into one partition of the table is atomic. It speaks ch-go, the layer under clickhouse-go,
+// which costs a quarter of the CPU of appending rows. It belongs to one goroutine.
+type Block struct {
+	store     *Store
+	client    *ch.Client // dialled when needed, dropped after an error
+	topic     string
+	partition int32
+	epoch     uint64
+	days      map[int64]*block
+	free      []*block
+	rows      int
 }
 
-// NewBlocks returns a writer on the connection, which stays the caller's to close.
-func NewBlocks(client *ch.Client) *Blocks { return &Blocks{client: client, days: map[int64]*block{}} }
+// NewBlock returns an empty block for the owner of a partition that the claim names.
+func (s *Store) NewBlock(claim pipeline.Checkpoint) *Block {
+	return &Block{store: s, topic: claim.Topic, partition: claim.Partition, epoch: claim.Epoch, days: map[int64]*block{}}
+}
+
+var _ pipeline.Block = (*Block)(nil)
+
+// Close gives the block's connection back.
+func (w *Block) Close() error {
+	if w.client == nil {
+		return nil
+	}
+	c := w.client
+	w.client = nil
+	return c.Close()
+}
 
 type block struct {
 	id, agentID, resource, destination, credentialID, ownerID, sessionID, traceID, sourceIP, replyTo, content proto.ColStr
@@ -73,7 +96,7 @@ func newBlock() *block {
 }
 
 // Append adds one event. Nothing of it is kept but its bytes.
-func (w *Blocks) Append(e *event.Event, pos event.Position, late bool) {
+func (w *Block) Append(e *event.Event, pos event.Position, late bool) {
 	day := e.Time / microsPerDay
 	b := w.days[day]
 	if b == nil {
@@ -139,39 +162,71 @@ func (w *Blocks) Append(e *event.Event, pos event.Position, late bool) {
 }
 
 // Rows is how many events wait to be written.
-func (w *Blocks) Rows() int { return w.rows }
+func (w *Block) Rows() int { return w.rows }
 
-// Flush writes what waits, oldest day first, and forgets each block once the server has it. After an error the
-// blocks not yet acknowledged still wait; writing one again that did arrive does nothing, for its token is known.
-func (w *Blocks) Flush(ctx context.Context) error {
-	for len(w.days) > 0 {
-		day := int64(1<<62 - 1)
-		for d := range w.days {
-			day = min(day, d)
-		}
+// Flush writes the rows, oldest day first, and forgets each day once the server has it. The insert itself asks
+// whether a later owner has claimed the partition, and fails if so; one that began before the claim is killed by
+// Fence. After an error Flush may be called again: what did arrive is known by its token and not stored twice.
+func (w *Block) Flush(ctx context.Context) error {
+	ctx, cancel := context.WithTimeout(ctx, w.store.insertTimeout)
+	defer cancel()
+	for _, day := range slices.Sorted(maps.Keys(w.days)) {
 		b := w.days[day]
-		rows := b.id.Rows()
-		topic, partition := b.topic.Row(0), b.partition.Row(0)
+		if w.client == nil {
+			client, err := ch.Dial(ctx, w.store.dial)
+			if err != nil {
+				return fmt.Errorf("clickhouse: %w", err)
+			}
+			w.client = client
+		}
 		err := w.client.Do(ctx, ch.Query{
-			Body:  b.columns.Into("events"),
-			Input: b.columns,
+			Body:    insertEvents,
+			QueryID: fmt.Sprintf("%s%d/%s", queryPrefix(w.topic, w.partition), w.epoch, uuid.NewString()),
+			Input:   b.columns,
+			Parameters: ch.Parameters(map[string]any{
+				"guard_topic": w.topic, "guard_partition": w.partition, "guard_epoch": w.epoch}),
 			Settings: []ch.Setting{
 				{Key: "async_insert", Value: "0", Important: true},
 				{Key: "insert_deduplicate", Value: "1", Important: true},
 				{Key: "insert_deduplication_token", Important: true,
-					Value: fmt.Sprintf("%s/%d/%d-%d/%d", topic, partition, b.firstOffset, b.lastOffset, day)},
+					Value: fmt.Sprintf("%s/%d/%d-%d/%d", w.topic, w.partition, b.firstOffset, b.lastOffset, day)},
+				// One insert is one part: that is what makes it atomic.
+				{Key: "max_insert_threads", Value: "1", Important: true},
+				{Key: "min_insert_block_size_rows", Value: "100000000", Important: true},
+				{Key: "min_insert_block_size_bytes", Value: "10000000000", Important: true},
+				{Key: "max_insert_block_size", Value: "100000000", Important: true},
 			},
 		})
 		if err != nil {
-			return fmt.Errorf("insert %d events of %s, offsets %d to %d of %s/%d: %w", rows,
-				time.UnixMicro(day*microsPerDay).UTC().Format(time.DateOnly), b.firstOffset, b.lastOffset, topic, partition, err)
+			w.Close()
+			return fmt.Errorf("insert %d events of %s, offsets %d to %d of %s/%d: %w", b.id.Rows(),
+				time.UnixMicro(day*microsPerDay).UTC().Format(time.DateOnly), b.firstOffset, b.lastOffset, w.topic, w.partition, err)
 		}
+		w.rows -= b.id.Rows()
 		for i := range b.columns {
 			b.columns[i].Data.(proto.Resettable).Reset()
 		}
 		delete(w.days, day)
 		w.free = append(w.free, b)
-		w.rows -= rows
 	}
 	return nil
+}
+
+// guard is a condition that fails the query when a later owner than the one asking has claimed the partition.
+const guard = "throwIf((SELECT max(epoch) FROM checkpoints WHERE topic = {guard_topic:String} AND partition = {guard_partition:Int32}) > {guard_epoch:UInt64}, 'astray: a later owner has claimed the partition') = 0"
+
+// insertEvents names each column with its type, in the order of newBlock.
+var insertEvents = func() string {
+	var names, types []string
+	for _, c := range newBlock().columns {
+		names = append(names, c.Name)
+		types = append(types, c.Name+" "+string(c.Data.Type()))
+	}
+	list := strings.Join(names, ", ")
+	return "INSERT INTO events (" + list + ") SELECT " + list + " FROM input('" + strings.ReplaceAll(strings.Join(types, ", "), "'", `\'`) + "') WHERE " + guard + " FORMAT Native"
+}()
+
+// queryPrefix begins the query ids of a partition's inserts; an epoch follows.
+func queryPrefix(topic string, partition int32) string {
+	return fmt.Sprintf("astray/%s/%d/", topic, partition)
 }

@@ -2,6 +2,7 @@ package clickhouse_test
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"net/url"
 	"os"
@@ -9,13 +10,15 @@ import (
 	"testing"
 	"time"
 
-	"github.com/ClickHouse/ch-go"
 	driver "github.com/ClickHouse/clickhouse-go/v2"
 	chdriver "github.com/ClickHouse/clickhouse-go/v2/lib/driver"
 
 	"github.com/astray-dev/astray/deploy/embedded"
+	"github.com/astray-dev/astray/detect/alert"
+	"github.com/astray-dev/astray/detect/baseline"
 	"github.com/astray-dev/astray/ingest/clickhouse"
 	"github.com/astray-dev/astray/ingest/event"
+	"github.com/astray-dev/astray/ingest/pipeline"
 )
 
 var server *embedded.Server
@@ -40,7 +43,7 @@ func TestMain(m *testing.M) {
 }
 
 // database makes a fresh database with the schema of today.
-func database(t testing.TB) (dsn string, conn chdriver.Conn, client *ch.Client) {
+func database(t testing.TB) (dsn string, conn chdriver.Conn, store *clickhouse.Store) {
 	t.Helper()
 	ctx := context.Background()
 	name := strings.NewReplacer("/", "_", "#", "_").Replace(t.Name())
@@ -63,12 +66,12 @@ func database(t testing.TB) (dsn string, conn chdriver.Conn, client *ch.Client) 
 	if _, err := clickhouse.Migrate(ctx, dsn); err != nil {
 		t.Fatal(err)
 	}
-	client, err = ch.Dial(ctx, ch.Options{Address: u.Host, Database: name, Compression: ch.CompressionLZ4})
+	store, err = clickhouse.Open(ctx, dsn)
 	if err != nil {
 		t.Fatal(err)
 	}
-	t.Cleanup(func() { client.Close() })
-	return dsn, open(t, dsn), client
+	t.Cleanup(func() { store.Close() })
+	return dsn, open(t, dsn), store
 }
 
 func open(t testing.TB, dsn string) chdriver.Conn {
@@ -102,8 +105,10 @@ func TestMigrateTwiceIsMigrateOnce(t *testing.T) {
 	}
 }
 
-func write(t *testing.T, w *clickhouse.Blocks, from, to int) {
+func write(t *testing.T, store *clickhouse.Store, from, to int, epoch uint64) error {
 	t.Helper()
+	w := store.NewBlock(pipeline.Checkpoint{Topic: "agent.events", Partition: 3, Epoch: epoch})
+	defer w.Close()
 	for i := from; i < to; i++ {
 		w.Append(&event.Event{
 			ID: fmt.Sprint("e", i), Time: 1_767_225_500_000_000 + int64(i)*1_000_000, Kind: event.Post, Access: event.Write,
@@ -112,19 +117,16 @@ func write(t *testing.T, w *clickhouse.Blocks, from, to int) {
 			Secrets: []event.Secret{{Field: "content", Rule: "r", Fingerprint: "f"}},
 		}, event.Position{Topic: "agent.events", Partition: 3, Offset: int64(i)}, i%2 == 0)
 	}
-	if err := w.Flush(t.Context()); err != nil {
-		t.Fatal(err)
-	}
-	if w.Rows() != 0 {
-		t.Fatalf("%d rows still wait", w.Rows())
-	}
+	return w.Flush(t.Context())
 }
 
 // The rows span midnight: two blocks. Writing the same blocks again leaves them once in the table.
 func TestBlocksAreStoredOnce(t *testing.T) {
-	_, conn, client := database(t)
+	_, conn, store := database(t)
 	for range 2 {
-		write(t, clickhouse.NewBlocks(client), 0, 500)
+		if err := write(t, store, 0, 500, 1); err != nil {
+			t.Fatal(err)
+		}
 	}
 	var rows, ids, days, late uint64
 	var content string
@@ -139,9 +141,103 @@ func TestBlocksAreStoredOnce(t *testing.T) {
 	}
 }
 
+// An owner whose partition was claimed by another can neither store events nor commit, however late it wakes.
+func TestLateOwnerIsFenced(t *testing.T) {
+	_, conn, store := database(t)
+	ctx := t.Context()
+	at := func(epoch uint64, offset int64) pipeline.Checkpoint {
+		return pipeline.Checkpoint{Topic: "agent.events", Partition: 3, Epoch: epoch, Offset: offset}
+	}
+	if _, ok, err := store.Load(ctx, "agent.events", 3); ok || err != nil {
+		t.Fatalf("a checkpoint before the first: %v %v", ok, err)
+	}
+	if err := store.SaveCheckpoint(ctx, at(1, 0)); err != nil {
+		t.Fatal(err)
+	}
+	if err := write(t, store, 0, 100, 1); err != nil {
+		t.Fatal(err)
+	}
+	if err := errors.Join(store.SaveCheckpoint(ctx, at(2, 0)), store.Fence(ctx, at(2, 0))); err != nil {
+		t.Fatal(err)
+	}
+	if err := write(t, store, 100, 200, 1); err == nil {
+		t.Error("the old owner stored events")
+	}
+	if err := store.SaveCheckpoint(ctx, at(1, 200)); err == nil {
+		t.Error("the old owner committed")
+	}
+	if err := write(t, store, 100, 150, 2); err != nil {
+		t.Error(err)
+	}
+	var rows uint64
+	if err := conn.QueryRow(ctx, "SELECT count() FROM events").Scan(&rows); err != nil || rows != 150 {
+		t.Errorf("%d rows, want 150 (%v)", rows, err)
+	}
+	stored, err := store.StoredOffsets(ctx, "agent.events", 3, 50)
+	var highest int64
+	for _, o := range stored {
+		highest = max(highest, o)
+	}
+	if err != nil || highest != 149 {
+		t.Errorf("stored up to %v, %v", stored, err)
+	}
+}
+
+// A state written but never committed does not hide the committed one before it.
+func TestUncommittedStatesDoNotCount(t *testing.T) {
+	_, _, store := database(t)
+	ctx := t.Context()
+	at := func(offset int64) pipeline.Checkpoint {
+		return pipeline.Checkpoint{Topic: "t", Partition: 1, Epoch: 1, Offset: offset}
+	}
+	for offset, state := range map[int64]string{10: "old", 20: "committed", 30: "uncommitted"} {
+		if err := store.SaveStates(ctx, at(offset), []pipeline.State{{Key: "agent/a", Data: []byte(state + "\x00\xff")}}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := store.SaveCheckpoint(ctx, at(20)); err != nil {
+		t.Fatal(err)
+	}
+	cp, ok, err := store.Load(ctx, "t", 1)
+	if err != nil || !ok || cp.Offset != 20 || cp.Epoch != 1 {
+		t.Fatalf("%+v %v %v", cp, ok, err)
+	}
+	var got []string
+	if err := store.LoadStates(ctx, cp, func(k string, d []byte) error { got = append(got, k+"="+string(d)); return nil }); err != nil {
+		t.Fatal(err)
+	}
+	if fmt.Sprintf("%q", got) != `["agent/a=committed\x00\xff"]` {
+		t.Errorf("%q", got)
+	}
+}
+
+func TestAlertsDeadLettersAndBaselinesRepeatWithoutDoubling(t *testing.T) {
+	_, conn, store := database(t)
+	ctx := t.Context()
+	a := &alert.Alert{ID: "x", Revision: 2, Time: time.Unix(1, 0), FirstSeen: time.Unix(1, 0), LastSeen: time.Unix(2, 0), Detector: "burst",
+		AgentIDs: []string{"a"}, Evidence: []alert.Evidence{{Feature: "events", Observed: 5}}, Techniques: []alert.Technique{{ID: "T1"}}, EventIDs: []string{"e"}}
+	for range 2 {
+		err := errors.Join(store.WriteAlerts(ctx, []*alert.Alert{a}),
+			store.WriteDeadLetters(ctx, []pipeline.DeadLetter{{Position: event.Position{Topic: "t", Offset: 5}, Code: "bad_json", Raw: []byte("\xff"), Time: time.Now().UnixMicro()}}),
+			store.WriteBaselines(ctx, []baseline.Summary{{EntityKind: "agent", EntityID: "a", Feature: "events", WindowSeconds: 60, Expected: 1, Time: 5}}))
+		if err != nil {
+			t.Fatal(err)
+		}
+	}
+	for table, column := range map[string]string{"alerts": "evidence.observed[1]", "dead_letters": "offset", "baselines": "expected * 5"} {
+		var n uint64
+		var sum float64
+		if err := conn.QueryRow(ctx, "SELECT count(), toFloat64(sum("+column+")) FROM "+table+" FINAL").Scan(&n, &sum); err != nil || n != 1 || sum != 5 {
+			t.Errorf("%s: %d rows, %v, %v", table, n, sum, err)
+		}
+	}
+}
+
 func TestViewsAnswer(t *testing.T) {
-	_, conn, client := database(t)
-	write(t, clickhouse.NewBlocks(client), 0, 70)
+	_, conn, store := database(t)
+	if err := write(t, store, 0, 70, 1); err != nil {
+		t.Fatal(err)
+	}
 	ctx := t.Context()
 	err := conn.Exec(ctx, `INSERT INTO alerts (id, revision, time, first_seen, last_seen, detector, severity, entity_id, agent_ids, reason)
 		SELECT 'x', number, toDateTime64(1767225530, 6), toDateTime64(1767225520, 6), toDateTime64(1767225540, 6), 'burst', 'high', 'a1', ['a1'], 'why' FROM numbers(1, 3)`)
@@ -174,8 +270,9 @@ func TestViewsAnswer(t *testing.T) {
 }
 
 func BenchmarkBlocks(b *testing.B) {
-	_, _, client := database(b)
-	w := clickhouse.NewBlocks(client)
+	_, _, store := database(b)
+	w := store.NewBlock(pipeline.Checkpoint{Topic: "t", Epoch: 1})
+	defer w.Close()
 	e := event.Event{ID: "e", Kind: event.APICall, AgentID: "a", Action: "post.get", Service: "feed", Resource: "post/1", Time: 1_767_225_500_000_000}
 	b.ReportAllocs()
 	n := int64(0)
