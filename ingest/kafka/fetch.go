@@ -43,6 +43,7 @@ func (g *Gap) Records() int64 {
 // Batch is what one fetch brought. It may be empty.
 type Batch struct {
 	Messages []Message // in offset order; their bytes belong to the batch until it is given to Fetch again
+	Start    int64     // the offset that was asked for
 	Next     int64     // the offset to read next; Fetch goes on there
 	End      int64     // the end of the log: the offset its next record will get
 	Gap      *Gap      // the gap before Messages, nil nearly always
@@ -95,7 +96,7 @@ func (f *Fetcher) Close() error {
 func (f *Fetcher) Fetch(ctx context.Context, b *Batch) error {
 	for {
 		clear(b.Messages)
-		*b = Batch{Messages: b.Messages[:0], Next: f.next}
+		*b = Batch{Messages: b.Messages[:0], Start: f.next, Next: f.next}
 		err := f.fetch(ctx, b)
 		if ctx.Err() != nil {
 			f.Close()

@@ -1,0 +1,134 @@
+package pipeline
+
+import (
+	"context"
+	"errors"
+	"sync"
+	"time"
+
+	"github.com/astray-dev/astray/ingest/event"
+	"github.com/astray-dev/astray/ingest/kafka"
+)
+
+// batch is what one fetch brought, decoded. Batches go round: read fills one, Run works it off and releases it,
+// and there are no more than batchesInFlight, which bounds memory.
+type batch struct {
+	in     kafka.Batch
+	events []event.Event
+	refs   []ref // one for each event
+	dead   []DeadLetter
+	home   chan<- *batch
+}
+
+// ref is where an event came from and what becomes of it.
+type ref struct {
+	offset     int64
+	time       int64 // the record's timestamp
+	index      uint32
+	skip, late bool
+}
+
+const batchesInFlight = 4
+
+func (b *batch) release() { b.home <- b }
+
+// read starts fetching and decoding, each in its own goroutine, so that both run ahead of detection. The stages
+// end with ctx; wg counts them.
+func (p *partition) read(ctx context.Context, wg *sync.WaitGroup) <-chan *batch {
+	free := make(chan *batch, batchesInFlight)
+	for range batchesInFlight {
+		free <- &batch{home: free}
+	}
+	fetched, decoded := make(chan *batch, 1), make(chan *batch, 1)
+	wg.Go(func() {
+		f := p.src.Open(p.pos - p.base)
+		defer f.Close()
+		for {
+			var b *batch
+			select {
+			case b = <-free:
+			case <-ctx.Done():
+				return
+			}
+			if f.Fetch(ctx, &b.in) != nil {
+				return
+			}
+			if len(b.in.Messages) == 0 && b.in.Gap == nil && b.in.Next == b.in.Start {
+				free <- b
+				continue
+			}
+			select {
+			case fetched <- b:
+			case <-ctx.Done():
+				return
+			}
+		}
+	})
+	wg.Go(func() {
+		decode := p.cfg.NewDecode()
+		for {
+			select {
+			case b := <-fetched:
+				t0 := time.Now()
+				p.decode(decode, b)
+				p.m.decodeSeconds.Add(time.Since(t0).Seconds())
+				select {
+				case decoded <- b:
+				case <-ctx.Done():
+					return
+				}
+			case <-ctx.Done():
+				return
+			}
+		}
+	})
+	return decoded
+}
+
+// decode turns the messages of b into events and dead letters.
+func (p *partition) decode(decode Decode, b *batch) {
+	wall := p.cfg.Now().UnixMicro()
+	b.events, b.refs, b.dead = b.events[:0], b.refs[:0], b.dead[:0]
+	for i := range b.in.Messages {
+		m := &b.in.Messages[i]
+		// Event times are judged by the record's timestamp, so that the verdict on a message is the same when it
+		// is read again after a crash; the clock only stands in where there is none, or where it is ahead.
+		now := wall
+		if m.Time > 0 && m.Time < wall {
+			now = m.Time
+		}
+		first := len(b.events)
+		err := decode(m, now, func() *event.Event {
+			n := len(b.events)
+			if n < cap(b.events) {
+				b.events = b.events[:n+1] // with the capacity of its slices
+			} else {
+				b.events = append(b.events, event.Event{})
+			}
+			b.refs = append(b.refs, ref{offset: m.Offset, time: now, index: uint32(n - first)})
+			return &b.events[n]
+		})
+		if err != nil {
+			b.events, b.refs = b.events[:first], b.refs[:first]
+			b.dead = append(b.dead, p.deadLetter(m, err))
+		}
+	}
+}
+
+// deadLetter describes a rejected message. The error's text is the decoder's; it names fields and rules.
+func (p *partition) deadLetter(m *kafka.Message, err error) DeadLetter {
+	d := DeadLetter{
+		Position: event.Position{Topic: p.topic, Partition: p.part, Offset: m.Offset},
+		Code:     "rejected", Reason: err.Error(), Size: len(m.Value), Time: m.Time,
+	}
+	var r *event.Rejection
+	if errors.As(err, &r) {
+		d.Code, d.Field = r.Code, r.Field
+	}
+	if p.cfg.Redact != nil {
+		// Redaction looks at no more than it takes to fill what is kept.
+		d.Raw = cut(p.cfg.Redact(cut(m.Value)))
+		d.Key = cut(p.cfg.Redact(cut(m.Key)))
+	}
+	return d
+}

@@ -1,0 +1,633 @@
+package pipeline
+
+import (
+	"bytes"
+	"context"
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"maps"
+	"math/rand/v2"
+	"slices"
+	"strconv"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+
+	"github.com/astray-dev/astray/detect/alert"
+	"github.com/astray-dev/astray/detect/baseline"
+	"github.com/astray-dev/astray/ingest/event"
+	"github.com/astray-dev/astray/ingest/kafka"
+)
+
+// ErrLost is returned by a worker whose partition was claimed by another owner while it ran.
+var ErrLost = errors.New("pipeline: another owner has claimed the partition")
+
+// Config is what a Worker works with. Store, NewBlock, NewEngine and NewDecode are needed.
+type Config struct {
+	Store Store
+	// NewBlock returns an empty block for the rows of one owner of a partition; a worker has two at a time.
+	NewBlock func(cp Checkpoint) (Block, error)
+	// NewEngine returns an engine that has seen nothing, for one partition.
+	NewEngine func(topic string, partition int32) (Engine, error)
+	NewDecode func() Decode
+	// NewDeduper makes the memory of ids; nil takes every event for new.
+	NewDeduper func() Deduper
+	Sink       Sink // nil: alerts and dead letters go to the store only
+
+	// A block is stored when it has BlockRows rows (default 50,000), when its oldest row has waited for BlockAge
+	// (default 500 ms), or when an alert has waited for its events to be stored for AlertAge (default 100 ms).
+	BlockRows          int
+	BlockAge, AlertAge time.Duration
+	// CheckpointEvery is the time between checkpoints, default 10 s.
+	CheckpointEvery time.Duration
+	// WriteTimeout bounds one attempt to write to the store, default 20 s. It must be shorter than the group's
+	// session time-out: a write of an owner that lost its partition is then over when the next one begins.
+	WriteTimeout time.Duration
+	// SinkTimeout bounds the attempts to copy dead letters to the topic, default 10 s: the store has them, and
+	// an unwritable topic must not stop the stream. Alerts are tried for as long as it takes.
+	SinkTimeout time.Duration
+	// LateAfter is how far behind its partition an event may be before it is marked, default 1 h.
+	LateAfter time.Duration
+	// Redact replaces secrets in the raw bytes of a dead letter. Nil keeps no raw bytes at all.
+	Redact func(raw []byte) []byte
+
+	Log       *slog.Logger
+	Metrics   *Metrics
+	Now       func() time.Time   // default time.Now
+	Failpoint func(point string) // called at every point of Points; nil in production
+}
+
+// Worker works on partitions, any number at a time.
+type Worker struct{ cfg Config }
+
+// New checks cfg and returns a Worker.
+func New(cfg Config) (*Worker, error) {
+	for _, f := range []struct {
+		name string
+		ok   bool
+	}{{"Store", cfg.Store != nil}, {"NewBlock", cfg.NewBlock != nil}, {"NewEngine", cfg.NewEngine != nil}, {"NewDecode", cfg.NewDecode != nil}} {
+		if !f.ok {
+			return nil, fmt.Errorf("pipeline: %s: is needed", f.name)
+		}
+	}
+	def := func(d *time.Duration, v time.Duration) {
+		if *d <= 0 {
+			*d = v
+		}
+	}
+	if cfg.BlockRows <= 0 {
+		cfg.BlockRows = 50_000
+	}
+	def(&cfg.BlockAge, 500*time.Millisecond)
+	def(&cfg.AlertAge, 100*time.Millisecond)
+	def(&cfg.CheckpointEvery, 10*time.Second)
+	def(&cfg.WriteTimeout, 20*time.Second)
+	def(&cfg.SinkTimeout, 10*time.Second)
+	def(&cfg.LateAfter, time.Hour)
+	if cfg.Log == nil {
+		cfg.Log = slog.New(slog.NewTextHandler(io.Discard, nil))
+	}
+	if cfg.Metrics == nil {
+		cfg.Metrics = NewMetrics(nil)
+	}
+	if cfg.Now == nil {
+		cfg.Now = time.Now
+	}
+	return &Worker{cfg}, nil
+}
+
+// Handle works on an assignment of the consumer group; it is a kafka.Handler.
+func (w *Worker) Handle(ctx context.Context, a *kafka.Assignment) error { return w.Run(ctx, a) }
+
+// Run takes the partition over and works on it until src.Done is closed, when it writes down what it has done
+// and returns nil, or until ctx ends, when it returns the context's error at once. Nothing is lost either way.
+// Errors of the store and the sink are retried; other errors end it: ErrLost, and those of the engine.
+func (w *Worker) Run(ctx context.Context, src Source) error {
+	topic, part := src.Source()
+	p := &partition{
+		cfg: w.cfg, src: src, topic: topic, part: part, label: strconv.Itoa(int(part)), m: w.cfg.Metrics,
+		log:    w.cfg.Log.With("topic", topic, "partition", part),
+		blocks: make(chan Block, 2), units: make(chan unit),
+	}
+	defer func() {
+		for _, g := range []*prometheus.GaugeVec{p.m.agents, p.m.stateBytes, p.m.checkpointAge} {
+			g.DeleteLabelValues(topic, p.label)
+		}
+	}()
+	err := p.run(ctx)
+	if errors.Is(err, ErrLost) {
+		p.m.lost.Inc()
+	}
+	return err
+}
+
+// partition is a Worker's work on one partition for the time of one assignment. Its fields belong to the
+// goroutine of Run, except where said.
+type partition struct {
+	cfg   Config
+	src   Source
+	topic string
+	part  int32
+	label string
+	log   *slog.Logger
+	m     *Metrics
+
+	engine Engine
+	dedupe Deduper
+	claim  Checkpoint      // what this owner claimed the partition with
+	stored map[int32]int64 // day -> highest position stored before this owner came
+
+	// Positions are Kafka's offsets plus base, which is 0 unless the log was made anew.
+	base      int64
+	pos       int64 // position of the next record
+	watermark int64 // the latest event time that a record's own timestamp vouches for
+
+	block      Block
+	blocks     chan Block // empty blocks
+	units      chan unit  // to the writer
+	writeErr   error      // set before writeDone is closed
+	writeDone  chan struct{}
+	blockSince time.Time // when the open block got its first row
+	alertSince time.Time // when the first alert of the open unit came up
+	alerts     []*alert.Alert
+	revisions  map[string]struct{} // ids of alerts opened, to tell updates; bounded
+	dead       []DeadLetter
+
+	captured      int64 // position of the last checkpoint handed to the writer
+	capturedAt    time.Time
+	dirtySince    time.Time // when the first record after captured came
+	inFlightSince time.Time // dirtySince of the checkpoint the writer has
+	saved         chan struct{}
+	lastGauges    time.Time
+}
+
+// unit is what the writer writes in one go, in the order of its fields.
+type unit struct {
+	block     Block // nil without rows
+	dead      []DeadLetter
+	alerts    []*alert.Alert
+	baselines []baseline.Summary
+	states    []State
+	at        int64       // position the states are valid at
+	cp        *Checkpoint // nil unless the unit completes a checkpoint
+	base      int64       // of cp's offset
+	began     time.Time   // of the checkpoint
+}
+
+const (
+	workerKey     = "\x00worker" // the worker's own state; engines' keys do not begin with a NUL
+	stateChunk    = 4 << 20      // bytes of states written in one go
+	maxDeadBatch  = 1000
+	maxAlertBatch = 1000
+	maxRevisions  = 100_000
+)
+
+func (p *partition) run(ctx context.Context) error {
+	t0 := p.cfg.Now()
+	if err := p.takeOver(ctx); err != nil {
+		return err
+	}
+	p.m.restoreSeconds.Observe(p.cfg.Now().Sub(t0).Seconds())
+	p.log.Info("pipeline: partition taken over", "offset", p.pos-p.base, "epoch", p.claim.Epoch, "agents", p.engine.Agents(),
+		"repeat_days", len(p.stored), "seconds", p.cfg.Now().Sub(t0).Seconds())
+
+	for range 2 {
+		b, err := p.cfg.NewBlock(p.claim)
+		if err != nil {
+			return fmt.Errorf("pipeline: new block: %w", err)
+		}
+		defer b.Close()
+		p.blocks <- b
+	}
+	p.block = <-p.blocks
+	p.revisions = map[string]struct{}{}
+	p.captured, p.capturedAt = p.pos, p.cfg.Now()
+	p.saved = make(chan struct{}, 1)
+
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
+	readCtx, stopReading := context.WithCancel(ctx)
+	defer stopReading()
+	var wg sync.WaitGroup
+	decoded := p.read(readCtx, &wg)
+	p.writeDone = make(chan struct{})
+	wg.Go(func() {
+		p.writeErr = p.write(ctx)
+		close(p.writeDone)
+	})
+	err := p.observe(ctx, decoded)
+	stopReading()
+	if err == nil {
+		err = p.checkpoint(ctx)
+	}
+	close(p.units)
+	if err != nil {
+		cancel()
+	}
+	<-p.writeDone
+	if err == nil || errors.Is(err, errWriter) {
+		err = p.writeErr
+	}
+	cancel()
+	wg.Wait()
+	return err
+}
+
+// Recaller is a Store that can tell which events came last, so that duplicates are found across restarts.
+type Recaller interface {
+	// Recent yields id and time of the last n stored events of the partition before cp.Offset, oldest first.
+	Recent(ctx context.Context, cp Checkpoint, n int, yield func(id string, time int64)) error
+}
+
+// seed makes the memory of ids and fills it with those that were stored before the checkpoint.
+func (p *partition) seed(ctx context.Context) error {
+	p.dedupe = p.cfg.NewDeduper()
+	w, ok := p.dedupe.(*Window)
+	st, can := p.cfg.Store.(Recaller)
+	if !ok || !can {
+		return nil
+	}
+	return p.retry(ctx, "recent_ids", func(ctx context.Context) error {
+		w.Clear()
+		return st.Recent(ctx, p.claim, w.Cap(), func(id string, time int64) { w.Seen(Fingerprint(id, time)) })
+	})
+}
+
+// takeOver claims the partition, fences the owner before, and restores what the checkpoint says.
+func (p *partition) takeOver(ctx context.Context) error {
+	st := p.cfg.Store
+	var cp Checkpoint
+	var ok bool
+	err := p.retry(ctx, "load", func(ctx context.Context) (err error) {
+		cp, ok, err = st.Load(ctx, p.topic, p.part)
+		return err
+	})
+	if err != nil {
+		return err
+	}
+	if !ok {
+		if cp.Offset, err = p.src.Start(ctx); err != nil {
+			return err
+		}
+	}
+	now := p.cfg.Now().UnixMicro()
+	p.claim = Checkpoint{Topic: p.topic, Partition: p.part, Offset: cp.Offset, Epoch: max(cp.Epoch+1, uint64(now)), Time: now}
+	// The claim fixes the place to begin at even if nothing comes of this owner: "latest" would be elsewhere later.
+	if err := p.retry(ctx, "claim", func(ctx context.Context) error { return st.SaveCheckpoint(ctx, p.claim) }); err != nil {
+		return err
+	}
+	p.point(AfterClaim)
+	if err := p.retry(ctx, "fence", func(ctx context.Context) error { return st.Fence(ctx, p.claim) }); err != nil {
+		return err
+	}
+	p.point(AfterFence)
+	err = p.retry(ctx, "stored_offsets", func(ctx context.Context) (err error) {
+		p.stored, err = st.StoredOffsets(ctx, p.topic, p.part, p.claim.Offset)
+		return err
+	})
+	if err != nil {
+		return err
+	}
+	err = p.retry(ctx, "load_states", func(ctx context.Context) error {
+		// Each attempt begins with an engine that knows nothing.
+		if p.engine, err = p.cfg.NewEngine(p.topic, p.part); err != nil {
+			return fmt.Errorf("new engine: %w", err)
+		}
+		p.base, p.watermark = 0, 0
+		return st.LoadStates(ctx, p.claim, p.restore)
+	})
+	if err != nil {
+		return err
+	}
+	if p.cfg.NewDeduper != nil {
+		if err := p.seed(ctx); err != nil {
+			return err
+		}
+	}
+	p.pos = p.claim.Offset
+	p.point(AfterRestore)
+	return nil
+}
+
+func (p *partition) restore(key string, data []byte) error {
+	if key == workerKey {
+		if len(data) != 17 || data[0] != 1 {
+			return fmt.Errorf("pipeline: state of the worker of %s/%d: %d bytes of version %d are not understood", p.topic, p.part, len(data), data[0])
+		}
+		p.base = int64(binary.LittleEndian.Uint64(data[1:]))
+		p.watermark = int64(binary.LittleEndian.Uint64(data[9:]))
+		return nil
+	}
+	if err := p.engine.Restore(key, data); err != nil {
+		p.m.rebuilt.Inc()
+		p.log.Warn("pipeline: a state cannot be restored, its entity starts anew", "bytes", len(data), "err", err)
+	}
+	return nil
+}
+
+func (p *partition) ownState() []byte {
+	b := append(make([]byte, 0, 17), 1)
+	b = binary.LittleEndian.AppendUint64(b, uint64(p.base))
+	return binary.LittleEndian.AppendUint64(b, uint64(p.watermark))
+}
+
+// observe is the main loop: it takes decoded batches through the engine into the open block.
+func (p *partition) observe(ctx context.Context, decoded <-chan *batch) error {
+	tick := time.NewTicker(min(p.cfg.BlockAge, p.cfg.AlertAge, 50*time.Millisecond))
+	defer tick.Stop()
+	for {
+		select {
+		case b := <-decoded:
+			err := p.process(ctx, b)
+			b.release()
+			if err != nil {
+				return err
+			}
+		case <-tick.C:
+		case <-p.saved:
+			p.inFlightSince = time.Time{}
+		case <-p.writeDone:
+			return errWriter
+		case <-p.src.Done():
+			return nil
+		case <-ctx.Done():
+			return ctx.Err()
+		}
+		now := p.cfg.Now()
+		p.gauges(now)
+		switch {
+		case p.pos != p.captured && now.Sub(p.capturedAt) >= p.cfg.CheckpointEvery:
+			if err := p.checkpoint(ctx); err != nil {
+				return err
+			}
+		case p.block.Rows() >= p.cfg.BlockRows, len(p.dead) >= maxDeadBatch, len(p.alerts) >= maxAlertBatch,
+			!p.blockSince.IsZero() && now.Sub(p.blockSince) >= p.cfg.BlockAge,
+			!p.alertSince.IsZero() && now.Sub(p.alertSince) >= p.cfg.AlertAge:
+			if err := p.flush(ctx); err != nil {
+				return err
+			}
+		}
+	}
+}
+
+var errWriter = errors.New("pipeline: the writer has ended")
+
+// process takes one batch through detection, in order.
+func (p *partition) process(ctx context.Context, b *batch) error {
+	now := p.cfg.Now()
+	if g := b.in.Gap; g != nil && g.Restarted {
+		// The log began anew, so offsets repeat. Positions go on above everything stored, and a checkpoint says
+		// so before the first row does.
+		for _, o := range p.stored {
+			p.pos = max(p.pos, o+1)
+		}
+		p.base = p.pos - g.To
+		p.log.Warn("pipeline: the log began anew; positions are offsets plus base from here on", "base", p.base)
+		if err := p.checkpoint(ctx); err != nil {
+			return err
+		}
+	}
+	if next := b.in.Next + p.base; next > p.pos {
+		if p.pos == p.captured {
+			p.dirtySince = now
+		}
+		p.pos = next
+	}
+	for i := range b.dead {
+		b.dead[i].Position.Offset += p.base
+		p.m.dead.WithLabelValues(b.dead[i].Code).Inc()
+	}
+	p.dead = append(p.dead, b.dead...)
+	if len(p.dead) > 0 && p.blockSince.IsZero() {
+		p.blockSince = now
+	}
+	if len(b.events) == 0 {
+		return nil
+	}
+
+	var duplicates, late, repeated int
+	for i := range b.events {
+		ev, r := &b.events[i], &b.refs[i]
+		if p.dedupe != nil && p.dedupe.Duplicate(ev) {
+			r.skip = true
+			duplicates++
+			continue
+		}
+		// An event's own time moves the watermark only as far as its record's timestamp: one agent with a clock
+		// that is ahead does not make all others late.
+		p.watermark = max(p.watermark, min(ev.Time, r.time))
+		if ev.Time < p.watermark-p.cfg.LateAfter.Microseconds() {
+			r.late = true
+			late++
+		}
+	}
+	t0 := time.Now()
+	for i := range b.events {
+		if !b.refs[i].skip {
+			p.engine.Observe(&b.events[i])
+		}
+	}
+	p.m.detectSeconds.Add(time.Since(t0).Seconds())
+	for i := range b.events {
+		r := &b.refs[i]
+		if r.skip {
+			continue
+		}
+		pos := event.Position{Topic: p.topic, Partition: p.part, Offset: r.offset + p.base, Index: r.index}
+		if len(p.stored) > 0 {
+			if top, ok := p.stored[dayOf(b.events[i].Time)]; ok && pos.Offset <= top {
+				repeated++
+				continue
+			}
+		}
+		p.block.Append(&b.events[i], pos, r.late)
+	}
+	if len(p.stored) > 0 {
+		maps.DeleteFunc(p.stored, func(_ int32, top int64) bool { return top < p.pos })
+	}
+	if p.block.Rows() > 0 && p.blockSince.IsZero() {
+		p.blockSince = now
+	}
+	p.m.events.Add(float64(len(b.events) - duplicates))
+	p.m.duplicate.Add(float64(duplicates))
+	p.m.late.Add(float64(late))
+	p.m.repeated.Add(float64(repeated))
+
+	p.engine.Alerts(func(a *alert.Alert) {
+		p.alerts = append(p.alerts, clone(a))
+		if _, ok := p.revisions[a.ID]; ok || a.Revision > 1 && len(p.revisions) == 0 {
+			p.m.updates.WithLabelValues(a.Detector).Inc()
+			return
+		}
+		if len(p.revisions) >= maxRevisions {
+			clear(p.revisions)
+		}
+		p.revisions[strings.Clone(a.ID)] = struct{}{}
+		p.m.alerts.WithLabelValues(a.Detector).Inc()
+	})
+	if len(p.alerts) > 0 && p.alertSince.IsZero() {
+		p.alertSince = now
+	}
+	return nil
+}
+
+// clone copies what an engine may change later.
+func clone(a *alert.Alert) *alert.Alert {
+	c := *a
+	c.AgentIDs = slices.Clone(a.AgentIDs)
+	c.Evidence = slices.Clone(a.Evidence)
+	c.EventIDs = slices.Clone(a.EventIDs)
+	return &c
+}
+
+// flush hands the open block and what depends on it to the writer. It waits while the writer is busy: that is
+// what stops the stream when the store is slow.
+func (p *partition) flush(ctx context.Context) error {
+	u := unit{dead: p.dead, alerts: p.alerts}
+	if p.block.Rows() > 0 {
+		u.block = p.block
+	}
+	if u.block == nil && len(u.dead) == 0 && len(u.alerts) == 0 {
+		return nil
+	}
+	if err := p.hand(ctx, u); err != nil {
+		return err
+	}
+	p.dead, p.alerts = nil, nil
+	p.blockSince, p.alertSince = time.Time{}, time.Time{}
+	if u.block != nil {
+		select {
+		case p.block = <-p.blocks:
+		case <-p.writeDone:
+			return errWriter
+		}
+	}
+	return nil
+}
+
+func (p *partition) hand(ctx context.Context, u unit) error {
+	select {
+	case p.units <- u:
+		return nil
+	case <-p.writeDone:
+		return errWriter
+	case <-ctx.Done():
+		return ctx.Err()
+	}
+}
+
+// checkpoint hands everything up to the present position to the writer: rows first, then states, then the row that
+// makes them count. States go in chunks, so that they are not all in memory twice.
+func (p *partition) checkpoint(ctx context.Context) error {
+	if err := p.flush(ctx); err != nil {
+		return err
+	}
+	now := p.cfg.Now()
+	p.capturedAt = now
+	if p.pos == p.captured && p.pos == p.claim.Offset && p.base == 0 {
+		return nil // nothing was read
+	}
+	var chunk []State
+	var slab []byte
+	add := func(key string, data []byte) error {
+		if len(slab)+len(data) > cap(slab) && len(slab) > 0 {
+			if err := p.hand(ctx, unit{states: chunk, at: p.pos}); err != nil {
+				return err
+			}
+			chunk, slab = nil, nil
+		}
+		if slab == nil {
+			slab = make([]byte, 0, max(stateChunk, len(data)))
+		}
+		n := len(slab)
+		slab = append(slab, data...)
+		chunk = append(chunk, State{strings.Clone(key), slab[n:len(slab):len(slab)]})
+		return nil
+	}
+	if err := add(workerKey, p.ownState()); err != nil {
+		return err
+	}
+	if err := p.engine.Checkpoint(add); err != nil {
+		return fmt.Errorf("pipeline: checkpoint of %s/%d at %d: %w", p.topic, p.part, p.pos, err)
+	}
+	u := unit{states: chunk, at: p.pos, base: p.base, began: now}
+	p.engine.Baselines(func(s *baseline.Summary) {
+		c := *s
+		c.EntityID, c.Feature, c.EntityKind = strings.Clone(s.EntityID), strings.Clone(s.Feature), strings.Clone(s.EntityKind)
+		u.baselines = append(u.baselines, c)
+	})
+	cp := p.claim
+	cp.Offset, cp.Time = p.pos, now.UnixMicro()
+	u.cp = &cp
+	if err := p.hand(ctx, u); err != nil {
+		return err
+	}
+	p.captured = p.pos
+	p.inFlightSince = p.dirtySince
+	return nil
+}
+
+func (p *partition) gauges(now time.Time) {
+	if now.Sub(p.lastGauges) < time.Second {
+		return
+	}
+	p.lastGauges = now
+	p.m.agents.WithLabelValues(p.topic, p.label).Set(float64(p.engine.Agents()))
+	p.m.stateBytes.WithLabelValues(p.topic, p.label).Set(float64(p.engine.StateBytes()))
+	age := 0.0
+	switch {
+	case !p.inFlightSince.IsZero():
+		age = now.Sub(p.inFlightSince).Seconds()
+	case p.pos != p.captured:
+		age = now.Sub(p.dirtySince).Seconds()
+	}
+	p.m.checkpointAge.WithLabelValues(p.topic, p.label).Set(age)
+}
+
+// retry calls f until it succeeds, with growing pauses; only the end of ctx and ErrLost stop it.
+func (p *partition) retry(ctx context.Context, op string, f func(context.Context) error) error {
+	for attempt := 1; ; attempt++ {
+		err := func() error {
+			ctx, cancel := context.WithTimeout(ctx, p.cfg.WriteTimeout)
+			defer cancel()
+			return f(ctx)
+		}()
+		if err == nil {
+			if attempt > 1 {
+				p.log.Info("pipeline: succeeded after retries", "op", op, "attempts", attempt)
+			}
+			return nil
+		}
+		if errors.Is(err, ErrLost) {
+			return err
+		}
+		if ctx.Err() != nil {
+			return ctx.Err()
+		}
+		p.m.retries.WithLabelValues(op).Inc()
+		pause := min(100*time.Millisecond<<min(attempt-1, 10), 10*time.Second)
+		pause = pause/2 + rand.N(pause/2)
+		p.log.Warn("pipeline: failed, trying again; reading pauses meanwhile", "op", op, "attempt", attempt, "pause", pause, "err", err)
+		t := time.NewTimer(pause)
+		select {
+		case <-t.C:
+		case <-ctx.Done():
+			t.Stop()
+			return ctx.Err()
+		}
+	}
+}
+
+func (p *partition) point(name string) {
+	if p.cfg.Failpoint != nil {
+		p.cfg.Failpoint(name)
+	}
+}
+
+// cut returns a copy of at most MaxDeadLetter bytes of b.
+func cut(b []byte) []byte { return bytes.Clone(b[:min(len(b), MaxDeadLetter)]) }
