@@ -85,6 +85,20 @@ func TestEachBehaviourIsNamedOnce(t *testing.T) {
 				}
 			}
 		}},
+		{"probing", func(agent, minute int, emit func(event.Event)) {
+			if agent == 7 && minute >= 5000 && minute < 5010 {
+				for i := range 20 {
+					emit(event.Event{Kind: event.APICall, Access: event.Read, Action: "agent.get", Service: "feed", Status: 403, Resource: fmt.Sprintf("admin/%d/x", minute*20+i)})
+				}
+			}
+		}},
+		{"exfiltration", func(agent, minute int, emit func(event.Event)) {
+			if agent == 7 && minute >= 5000 && minute < 5010 {
+				for i := range 3 {
+					emit(event.Event{Kind: event.APICall, Access: event.Write, Action: "file.send", Service: "feed", RequestBytes: 50_000_000, Destination: fmt.Sprint("drop-", minute, i)})
+				}
+			}
+		}},
 		{"lateral-movement", func(agent, minute int, emit func(event.Event)) {
 			if agent == 7 && minute >= 5000 && minute < 5012 {
 				emit(event.Event{Kind: event.APICall, Action: "tool.call", Service: fmt.Sprint("internal-", minute)})

@@ -7,7 +7,9 @@ import (
 
 	"github.com/astray-dev/astray/detect"
 	"github.com/astray-dev/astray/detect/burst"
+	"github.com/astray-dev/astray/detect/exfiltration"
 	"github.com/astray-dev/astray/detect/lateral"
+	"github.com/astray-dev/astray/detect/probing"
 	"github.com/astray-dev/astray/detect/scraping"
 )
 
@@ -15,7 +17,9 @@ import (
 func All() []detect.Detector {
 	return []detect.Detector{
 		burst.Detector{},
+		exfiltration.Detector{},
 		lateral.Detector{},
+		probing.Detector{},
 		scraping.Detector{},
 	}
 }
