@@ -1,336 +1,558 @@
-// Package decode turns messages into events. The native shape is one JSON object, activity event version 1.
+// Package decode turns messages into events, and events into messages of the native shape.
+//
+// The native shape, activity event version 1, is one JSON object. It is read by a scanner of its own (scan.go),
+// in one pass, without reflection and with one copy of the message, because decoding is the largest share of
+// the work per event; README.md has the figures that led here. What the scanner accepts is strict RFC 8259:
+//
+//   - a key that stands twice, at the top or in labels, rejects the message: two readers would see two events;
+//   - invalid UTF-8 and unpaired surrogates reject the message in a required field and become U+FFFD elsewhere;
+//   - control characters in strings, leading zeros, trailing text and nesting beyond 512 reject the message;
+//   - an integer field takes an integer that fits 64 bits, never a rounded one;
+//   - null stands for an absent value, except in a required field.
+//
+// Fields the contract does not know are kept as labels when scalar and ignored otherwise.
 package decode
 
 import (
-	"encoding/json"
-	"errors"
-	"fmt"
-	"io"
 	"math"
-	"net/netip"
 	"strconv"
-	"strings"
-	"time"
 	"unicode/utf8"
-
-	"github.com/go-faster/jx"
 
 	"github.com/astray-dev/astray/ingest/event"
 )
 
-// Rejection says why a message is not an event: a stable code, the field and the rule it broke.
-type Rejection struct {
-	Code  string // missing_field, wrong_type, too_long, empty, bad_value, future_time, invalid_utf8, duplicate_key, bad_json, too_large
-	Field string // empty when the message as a whole is at fault
-	Rule  string
+// Rejection is the one kind of error that decoders return.
+type Rejection = event.Rejection
+
+func reject(code, field, rule string) error {
+	return &event.Rejection{Code: code, Field: field, Rule: rule}
 }
 
-// Error reads "field: rule (code)".
-func (r *Rejection) Error() string {
-	if r.Field == "" {
-		return fmt.Sprintf("%s (%s)", r.Rule, r.Code)
-	}
-	return fmt.Sprintf("%s: %s (%s)", r.Field, r.Rule, r.Code)
-}
-
-func reject(code, field, rule string) error { return &Rejection{code, field, rule} }
-
-// Decoder decodes the native shape. It is reusable and belongs to one goroutine.
+// Decoder decodes the native shape. The zero value is ready; it is reusable and belongs to one goroutine.
 type Decoder struct {
-	d jx.Decoder
+	// Redactor takes the secrets out of each event. Nil redacts with the default key; there is no way not to.
+	Redactor *event.Redactor
+
+	in      scanner
+	unknown []event.Label // unknown scalar fields of the message being read
 }
 
-// text fields of the contract, with their greatest length in bytes (0: bounded by the message alone).
-func textField(e *event.Event, key string) (dst *string, limit int, required bool) {
+// The fields of the contract, as bits of the set of those seen.
+const (
+	fID = iota
+	fTime
+	fKind
+	fAgentID
+	fAction
+	fAccess
+	fMethod
+	fService
+	fResource
+	fDestination
+	fCredentialID
+	fOwnerID
+	fOnBehalfOf
+	fSessionID
+	fTraceID
+	fAgentVersion
+	fCohort
+	fSourceIP
+	fASN
+	fUserAgent
+	fStatus
+	fRequestBytes
+	fResponseBytes
+	fDurationMS
+	fCommunity
+	fReplyTo
+	fMentions
+	fContent
+	fLabels
+	fUnknown
+)
+
+func fieldOf(key string) int {
 	switch key {
 	case "id":
-		return &e.ID, event.MaxID, true
+		return fID
+	case "time":
+		return fTime
+	case "kind":
+		return fKind
 	case "agent_id":
-		return &e.AgentID, event.MaxAgentID, true
+		return fAgentID
 	case "action":
-		return &e.Action, event.MaxAction, true
+		return fAction
+	case "access":
+		return fAccess
 	case "method":
-		return &e.Method, 0, false
+		return fMethod
 	case "service":
-		return &e.Service, 0, false
+		return fService
 	case "resource":
-		return &e.Resource, 0, false
+		return fResource
 	case "destination":
-		return &e.Destination, 0, false
+		return fDestination
 	case "credential_id":
-		return &e.CredentialID, 0, false
+		return fCredentialID
 	case "owner_id":
-		return &e.OwnerID, 0, false
+		return fOwnerID
+	case "on_behalf_of":
+		return fOnBehalfOf
 	case "session_id":
-		return &e.SessionID, 0, false
+		return fSessionID
 	case "trace_id":
-		return &e.TraceID, 0, false
+		return fTraceID
 	case "agent_version":
-		return &e.AgentVersion, 0, false
+		return fAgentVersion
 	case "cohort":
-		return &e.Cohort, 0, false
+		return fCohort
 	case "source_ip":
-		return &e.SourceIP, 0, false
+		return fSourceIP
+	case "asn":
+		return fASN
 	case "user_agent":
-		return &e.UserAgent, 0, false
+		return fUserAgent
+	case "status":
+		return fStatus
+	case "request_bytes":
+		return fRequestBytes
+	case "response_bytes":
+		return fResponseBytes
+	case "duration_ms":
+		return fDurationMS
 	case "community":
-		return &e.Community, 0, false
+		return fCommunity
 	case "reply_to":
-		return &e.ReplyTo, 0, false
+		return fReplyTo
+	case "mentions":
+		return fMentions
 	case "content":
-		return &e.Content, 0, false
+		return fContent
+	case "labels":
+		return fLabels
 	}
-	return nil, 0, false
+	return fUnknown
 }
+
+var required = [...]string{fID: "id", fTime: "time", fKind: "kind", fAgentID: "agent_id", fAction: "action"}
 
 // Decode reads one message into e, which it resets first. now is the receiver's clock in microseconds since the
-// epoch; an event more than a day ahead of it is refused. Every error is a *Rejection, and e is then not to be used.
+// epoch; an event more than a day ahead of it is refused. msg is not kept. Every error is a *Rejection, and e is
+// then not to be used.
 func (d *Decoder) Decode(msg []byte, now int64, e *event.Event) error {
 	e.Reset()
-	switch {
-	case len(msg) > event.MaxMessage:
-		return reject("too_large", "", "a message is at most 1 MiB")
+	if len(msg) > event.MaxMessage {
+		return errLarge
 	}
-	valid := utf8.Valid(msg)
-	e.Service = ""
-	var seen [48]string
-	keys := seen[:0]
-	d.d.ResetBytes(msg)
-	if d.d.Next() != jx.Object {
-		return reject("bad_json", "", "a message is one JSON object")
+	c := &d.in
+	*c = scanner{b: msg}
+	switch c.space() {
+	case '{':
+	case 0:
+		if c.i == len(msg) {
+			return errEmpty
+		}
+		return errSyntax
+	default:
+		return errSyntax
 	}
-	var hasTime, hasKind bool
-	err := d.d.Obj(func(d *jx.Decoder, key string) error {
-		// A second value for a key would let one reader see what another did not.
-		for _, k := range keys {
-			if k == key {
-				return reject("duplicate_key", clip(key), "a key stands once")
-			}
+	c.s = string(msg)
+	c.bad = !utf8.ValidString(c.s)
+	clear(d.unknown)
+	d.unknown = d.unknown[:0]
+	seen, err := d.object(e)
+	c.b, c.s = nil, "" // a reused decoder pins no message
+	if err != nil {
+		return err
+	}
+	for f, name := range required {
+		if seen&(1<<f) == 0 {
+			return reject(event.CodeMissingField, name, "is required")
 		}
-		if len(keys) >= 1024 {
-			return reject("too_large", "", "an object has at most 1024 keys")
-		}
-		keys = append(keys, key)
-		next := d.Next()
-		if dst, limit, required := textField(e, key); dst != nil {
-			if next == jx.Null && !required {
-				return d.Null()
+	}
+	if err := event.Complete(e, now); err != nil {
+		return err
+	}
+	d.Redactor.Redact(e)
+	return nil
+}
+
+// object reads the message's object and says which fields stood in it.
+func (d *Decoder) object(e *event.Event) (seen uint64, err error) {
+	c := &d.in
+	var others keySet
+	c.i++
+	if c.space() == '}' {
+		c.i++
+	} else {
+		for {
+			if c.space() != '"' {
+				return seen, errSyntax
 			}
-			if next != jx.String {
-				return reject("wrong_type", key, "is a string")
+			key, _, ok := c.text()
+			if !ok || c.space() != ':' {
+				return seen, errSyntax
 			}
-			s, err := d.Str()
-			if err != nil {
-				return err
-			}
-			if required && s == "" {
-				return reject("empty", key, "is not empty")
-			}
-			if limit > 0 && len(s) > limit {
-				return reject("too_long", key, fmt.Sprintf("is at most %d bytes", limit))
-			}
-			if !valid && !utf8.ValidString(s) {
-				if required {
-					return reject("invalid_utf8", key, "is UTF-8")
+			c.i++
+			f := fieldOf(key)
+			if f == fUnknown {
+				if !others.add(key) {
+					return seen, reject(event.CodeDuplicateKey, clip(key), "stands once")
 				}
-				s = strings.ToValidUTF8(s, "\uFFFD")
+				if err := d.other(key); err != nil {
+					return seen, err
+				}
+			} else {
+				if seen&(1<<f) != 0 {
+					return seen, reject(event.CodeDuplicateKey, key, "stands once")
+				}
+				seen |= 1 << f
+				if err := d.field(f, key, e); err != nil {
+					return seen, err
+				}
 			}
-			*dst = s
-			return nil
+			ch := c.space()
+			c.i++
+			if ch == '}' {
+				break
+			}
+			if ch != ',' {
+				return seen, errSyntax
+			}
 		}
-		if next == jx.Null && key != "time" && key != "kind" {
-			return d.Null()
+	}
+	if c.space(); c.i < len(c.b) {
+		return seen, errAfter
+	}
+	d.keep(e)
+	return seen, nil
+}
+
+// field reads the value of a field that the contract knows.
+func (d *Decoder) field(f int, key string, e *event.Event) error {
+	c := &d.in
+	ch := c.space()
+	if ch == 'n' {
+		if !c.word("null") {
+			return errSyntax
 		}
-		switch key {
-		case "time":
-			hasTime = true
-			return decodeTime(d, next, now, e)
-		case "kind":
-			hasKind = true
-			if next != jx.String {
-				return reject("wrong_type", key, "is a string")
-			}
-			s, err := d.Str()
-			if err != nil {
-				return err
-			}
-			switch s {
-			case "post":
-				e.Kind = event.Post
-			case "api_call":
-				e.Kind = event.APICall
-			default:
-				return reject("bad_value", key, `is "post" or "api_call"`)
-			}
-			return nil
-		case "access":
-			if next != jx.String {
-				return reject("wrong_type", key, "is a string")
-			}
-			s, err := d.Str()
-			if err != nil {
-				return err
-			}
-			var ok bool
-			if e.Access, ok = event.ParseAccess(s); !ok {
-				return reject("bad_value", key, "is read, write, delete, auth or admin")
-			}
-			return nil
-		case "asn", "status", "request_bytes", "response_bytes":
-			n, err := integer(d, next, key)
-			if err != nil {
-				return err
-			}
-			switch {
-			case key == "asn" && n >= 0 && n <= math.MaxUint32:
-				e.ASN = uint32(n)
-			case key == "status" && n >= math.MinInt32 && n <= math.MaxInt32:
-				e.Status = int32(n)
-			case key == "request_bytes" && n >= 0:
-				e.RequestBytes = n
-			case key == "response_bytes" && n >= 0:
-				e.ResponseBytes = n
-			default:
-				return reject("bad_value", key, "is out of range")
-			}
-			return nil
-		case "duration_ms":
-			if next != jx.Number {
-				return reject("wrong_type", key, "is a number")
-			}
-			f, err := d.Float64()
-			if err != nil || f < 0 || math.IsInf(f, 0) {
-				return reject("bad_value", key, "is a finite number of at least 0")
-			}
-			e.DurationMS = f
-			return nil
-		case "on_behalf_of":
-			return texts(d, next, key, &e.OnBehalfOf)
-		case "mentions":
-			return texts(d, next, key, &e.Mentions)
-		case "labels":
-			if next != jx.Object {
-				return reject("wrong_type", key, "is an object of scalars")
-			}
-			return d.Obj(func(d *jx.Decoder, k string) error { return label(d, k, e) })
+		if f < len(required) {
+			return reject(event.CodeWrongType, key, "is required and not null")
+		}
+		return nil
+	}
+	switch f {
+	case fID:
+		return c.requiredText(ch, key, event.MaxID, &e.ID)
+	case fAgentID:
+		return c.requiredText(ch, key, event.MaxAgentID, &e.AgentID)
+	case fAction:
+		return c.requiredText(ch, key, event.MaxAction, &e.Action)
+	case fTime:
+		return c.time(ch, &e.Time)
+	case fKind:
+		var s string
+		if err := c.requiredText(ch, key, event.MaxMessage, &s); err != nil {
+			return err
+		}
+		switch s {
+		case "post":
+			e.Kind = event.Post
+		case "api_call":
+			e.Kind = event.APICall
 		default:
-			return label(d, key, e)
+			return reject(event.CodeBadValue, key, `is "post" or "api_call"`)
 		}
-	})
-	if err != nil {
-		var r *Rejection
-		if errors.As(err, &r) {
-			return r
+		return nil
+	case fAccess:
+		var s string
+		if err := c.optionalText(ch, key, &s); err != nil {
+			return err
 		}
-		return reject("bad_json", "", clip(err.Error()))
+		var ok bool
+		if e.Access, ok = event.ParseAccess(s); !ok {
+			return reject(event.CodeBadValue, key, "is read, write, delete, auth or admin")
+		}
+		return nil
+	case fMethod:
+		return c.optionalText(ch, key, &e.Method)
+	case fService:
+		return c.optionalText(ch, key, &e.Service)
+	case fResource:
+		return c.optionalText(ch, key, &e.Resource)
+	case fDestination:
+		return c.optionalText(ch, key, &e.Destination)
+	case fCredentialID:
+		return c.optionalText(ch, key, &e.CredentialID)
+	case fOwnerID:
+		return c.optionalText(ch, key, &e.OwnerID)
+	case fSessionID:
+		return c.optionalText(ch, key, &e.SessionID)
+	case fTraceID:
+		return c.optionalText(ch, key, &e.TraceID)
+	case fAgentVersion:
+		return c.optionalText(ch, key, &e.AgentVersion)
+	case fCohort:
+		return c.optionalText(ch, key, &e.Cohort)
+	case fSourceIP:
+		return c.optionalText(ch, key, &e.SourceIP)
+	case fUserAgent:
+		return c.optionalText(ch, key, &e.UserAgent)
+	case fCommunity:
+		return c.optionalText(ch, key, &e.Community)
+	case fReplyTo:
+		return c.optionalText(ch, key, &e.ReplyTo)
+	case fContent:
+		return c.optionalText(ch, key, &e.Content)
+	case fOnBehalfOf:
+		return c.texts(ch, key, &e.OnBehalfOf)
+	case fMentions:
+		return c.texts(ch, key, &e.Mentions)
+	case fASN:
+		n, err := c.integer(ch, key, 0, math.MaxUint32)
+		e.ASN = uint32(n)
+		return err
+	case fStatus:
+		n, err := c.integer(ch, key, math.MinInt32, math.MaxInt32)
+		e.Status = int32(n)
+		return err
+	case fRequestBytes:
+		n, err := c.integer(ch, key, 0, math.MaxInt64)
+		e.RequestBytes = n
+		return err
+	case fResponseBytes:
+		n, err := c.integer(ch, key, 0, math.MaxInt64)
+		e.ResponseBytes = n
+		return err
+	case fDurationMS:
+		return c.duration(ch, key, &e.DurationMS)
 	}
-	if err := d.d.Skip(); !errors.Is(err, io.EOF) {
-		return reject("bad_json", "", "nothing follows the object")
+	return d.labels(ch, e)
+}
+
+// labels reads the object of scalars.
+func (d *Decoder) labels(ch byte, e *event.Event) error {
+	c := &d.in
+	if ch != '{' {
+		return wrongType(ch, "labels", "is an object of scalars")
 	}
-	for _, f := range [...]struct {
-		name string
-		ok   bool
-	}{{"id", e.ID != ""}, {"time", hasTime}, {"kind", hasKind}, {"agent_id", e.AgentID != ""}, {"action", e.Action != ""}} {
-		if !f.ok {
-			return reject("missing_field", f.name, "is required")
+	var keys keySet
+	c.i++
+	if c.space() == '}' {
+		c.i++
+		return nil
+	}
+	for {
+		if c.space() != '"' {
+			return errSyntax
+		}
+		key, _, ok := c.text()
+		if !ok || c.space() != ':' {
+			return errSyntax
+		}
+		c.i++
+		if !keys.add(key) {
+			return reject(event.CodeDuplicateKey, "labels", "has each key once")
+		}
+		switch ch := c.space(); ch {
+		case '{', '[':
+			return reject(event.CodeWrongType, "labels", "is an object of scalars")
+		case 'n':
+			if !c.word("null") {
+				return errSyntax
+			}
+		default:
+			s, ok := c.scalar(ch)
+			if !ok {
+				return errSyntax
+			}
+			e.Labels = append(e.Labels, event.Label{Key: key, Value: s})
+		}
+		ch := c.space()
+		c.i++
+		if ch == '}' {
+			return nil
+		}
+		if ch != ',' {
+			return errSyntax
 		}
 	}
-	if e.Service == "" {
-		e.Service = "unknown"
-	}
-	if a, err := netip.ParseAddr(e.SourceIP); err == nil {
-		e.SourceIP = a.Unmap().String()
-	}
-	if e.Access == event.AccessUnknown {
-		e.Access = event.DeriveAccess(e.Method, e.Action)
+}
+
+// other reads the value of an unknown field: a scalar is kept, anything else ignored.
+func (d *Decoder) other(key string) error {
+	c := &d.in
+	switch ch := c.space(); ch {
+	case '{', '[':
+		return c.skip()
+	case 'n':
+		if !c.word("null") {
+			return errSyntax
+		}
+	default:
+		s, ok := c.scalar(ch)
+		if !ok {
+			return errSyntax
+		}
+		d.unknown = append(d.unknown, event.Label{Key: key, Value: s})
 	}
 	return nil
 }
 
-func decodeTime(d *jx.Decoder, next jx.Type, now int64, e *event.Event) error {
-	switch next {
-	case jx.String:
-		s, err := d.StrBytes()
-		if err != nil {
-			return err
-		}
-		t, err := time.Parse(time.RFC3339Nano, string(s))
-		if err != nil {
-			return reject("bad_value", "time", "is RFC 3339 or milliseconds since the epoch")
-		}
-		e.Time = t.UnixMicro()
-	case jx.Number:
-		n, err := integer(d, next, "time")
-		if err != nil {
-			return err
-		}
-		if n > math.MaxInt64/1000 || n < math.MinInt64/1000 {
-			return reject("bad_value", "time", "is out of range")
-		}
-		e.Time = n * 1000
-	default:
-		return reject("wrong_type", "time", "is a string or an integer")
+// keep moves the unknown fields behind the labels. Where both have a key the entry of labels stays, which is what
+// the producer called a label.
+func (d *Decoder) keep(e *event.Event) {
+	if len(d.unknown) == 0 {
+		return
 	}
-	// DateTime64(6) begins in 1900; Astray's windows begin with the epoch.
-	if e.Time < 0 {
-		return reject("bad_value", "time", "is not before 1970")
+	if len(e.Labels) == 0 {
+		e.Labels = append(e.Labels, d.unknown...)
+	} else {
+		var named keySet
+		for _, l := range e.Labels {
+			named.add(l.Key)
+		}
+		for _, l := range d.unknown {
+			if named.add(l.Key) {
+				e.Labels = append(e.Labels, l)
+			}
+		}
 	}
-	if e.Time > now+event.MaxFuture {
-		return reject("future_time", "time", "is at most 24 h ahead of the clock")
+	clear(d.unknown)
+	d.unknown = d.unknown[:0]
+}
+
+// keySet is a set of keys: a short list at first, because nearly every message has few, then a map, so that a
+// message of a hundred thousand keys costs no square of them.
+type keySet struct {
+	few  [12]string
+	n    int
+	many map[string]struct{}
+}
+
+// add puts key into the set; it is false if the key was there.
+func (k *keySet) add(key string) bool {
+	if k.many == nil {
+		for i := range k.n {
+			if k.few[i] == key {
+				return false
+			}
+		}
+		if k.n < len(k.few) {
+			k.few[k.n] = key
+			k.n++
+			return true
+		}
+		k.many = make(map[string]struct{}, 4*len(k.few))
+		for _, f := range k.few {
+			k.many[f] = struct{}{}
+		}
 	}
+	n := len(k.many)
+	k.many[key] = struct{}{}
+	return len(k.many) > n
+}
+
+func (c *scanner) requiredText(ch byte, key string, limit int, dst *string) error {
+	if ch != '"' {
+		return wrongType(ch, key, "is a string")
+	}
+	s, whole, ok := c.text()
+	switch {
+	case !ok:
+		return errSyntax
+	case !whole:
+		return reject(event.CodeInvalidUTF8, key, "is valid UTF-8")
+	case s == "":
+		return reject(event.CodeEmpty, key, "is not empty")
+	case len(s) > limit:
+		return reject(event.CodeTooLong, key, "is at most "+strconv.Itoa(limit)+" bytes")
+	}
+	*dst = s
 	return nil
 }
 
-func integer(d *jx.Decoder, next jx.Type, key string) (int64, error) {
-	if next != jx.Number {
-		return 0, reject("wrong_type", key, "is an integer")
+func (c *scanner) optionalText(ch byte, key string, dst *string) error {
+	if ch != '"' {
+		return wrongType(ch, key, "is a string")
 	}
-	n, err := d.Num()
-	if err != nil {
-		return 0, err
+	s, _, ok := c.text()
+	if !ok {
+		return errSyntax
 	}
-	v, err := strconv.ParseInt(string(n), 10, 64)
-	if err != nil {
-		return 0, reject("bad_value", key, "is an integer of 64 bits")
-	}
-	return v, nil
+	*dst = s
+	return nil
 }
 
-func texts(d *jx.Decoder, next jx.Type, key string, dst *[]string) error {
-	if next != jx.Array {
-		return reject("wrong_type", key, "is an array of strings")
+func (c *scanner) texts(ch byte, key string, dst *[]string) error {
+	if ch != '[' {
+		return wrongType(ch, key, "is an array of strings")
 	}
-	return d.Arr(func(d *jx.Decoder) error {
-		if d.Next() != jx.String {
-			return reject("wrong_type", key, "is an array of strings")
+	c.i++
+	if c.space() == ']' {
+		c.i++
+		return nil
+	}
+	for {
+		ch := c.space()
+		if ch != '"' {
+			return wrongType(ch, key, "is an array of strings")
 		}
-		s, err := d.Str()
-		*dst = append(*dst, strings.ToValidUTF8(s, "\uFFFD"))
-		return err
-	})
+		s, _, ok := c.text()
+		if !ok {
+			return errSyntax
+		}
+		*dst = append(*dst, s)
+		ch = c.space()
+		c.i++
+		if ch == ']' {
+			return nil
+		}
+		if ch != ',' {
+			return errSyntax
+		}
+	}
 }
 
-// label keeps a scalar and ignores anything else.
-func label(d *jx.Decoder, key string, e *event.Event) error {
-	switch d.Next() {
-	case jx.String:
-		s, err := d.Str()
-		e.Labels = append(e.Labels, event.Label{Key: strings.ToValidUTF8(key, "\uFFFD"), Value: strings.ToValidUTF8(s, "\uFFFD")})
-		return err
-	case jx.Number, jx.Bool:
-		raw, err := d.Raw()
-		if err == nil && !json.Valid(raw) {
-			return reject("bad_json", clip(key), "is a JSON number")
-		}
-		e.Labels = append(e.Labels, event.Label{Key: key, Value: string(raw)})
-		return err
-	default:
-		raw, err := d.Raw()
-		if err == nil && !json.Valid(raw) {
-			return reject("bad_json", clip(key), "is JSON")
-		}
-		return err
+func (c *scanner) integer(ch byte, key string, low, high int64) (int64, error) {
+	if ch != '-' && (ch < '0' || ch > '9') {
+		return 0, wrongType(ch, key, "is an integer")
 	}
+	s, integral, ok := c.number()
+	if !ok {
+		return 0, errSyntax
+	}
+	n, err := strconv.ParseInt(s, 10, 64)
+	if !integral || err != nil || n < low || n > high {
+		return 0, reject(event.CodeBadValue, key, "is an integer from "+strconv.FormatInt(low, 10)+" to "+strconv.FormatInt(high, 10))
+	}
+	return n, nil
+}
+
+func (c *scanner) duration(ch byte, key string, dst *float64) error {
+	if ch != '-' && (ch < '0' || ch > '9') {
+		return wrongType(ch, key, "is a number")
+	}
+	s, _, ok := c.number()
+	if !ok {
+		return errSyntax
+	}
+	f, err := strconv.ParseFloat(s, 64)
+	if err != nil || f < 0 {
+		return reject(event.CodeBadValue, key, "is a finite number of at least 0")
+	}
+	*dst = f + 0 // no negative zero
+	return nil
+}
+
+// wrongType is the error for a value that starts with ch, which is bad JSON when no value starts so.
+func wrongType(ch byte, key, rule string) error {
+	switch ch {
+	case '"', '{', '[', 't', 'f', 'n', '-', '0', '1', '2', '3', '4', '5', '6', '7', '8', '9':
+		return reject(event.CodeWrongType, key, rule)
+	}
+	return errSyntax
 }
 
 func clip(s string) string {
