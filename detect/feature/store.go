@@ -40,6 +40,7 @@ type Agent struct {
 	resources, services, destinations, keys Recency
 
 	version  uint64 // hash of agent_version: a change forks the baseline
+	closed   bool   // is in Store.closed
 	reported bool   // the open ten-minute window stands in an alert
 	lastRead uint64 // number at the end of the resource read last
 	stem     uint64 // hash of that resource without its number
@@ -75,6 +76,7 @@ type Store struct {
 	cohorts map[string]*Cohort
 	fleet   *Cohort
 	view    View
+	closed  []*Agent // whose hour has closed since Closed was called
 }
 
 // NewStore returns an empty store.
@@ -301,6 +303,10 @@ func (s *Store) roll(a *Agent, sc Scale, w int64) {
 	if sc == TenMinutes {
 		a.reported = false
 	}
+	if sc == Hour && !first && !a.closed {
+		a.closed = true
+		s.closed = append(s.closed, a)
+	}
 	a.Cohort.Dirty, s.fleet.Dirty = true, true
 }
 
@@ -310,6 +316,25 @@ func (s *Store) prior(a *Agent, sc Scale, f Feature) Moments {
 		return a.Cohort.moms[sc][f]
 	}
 	return Mix(a.Cohort.moms[sc][f], s.fleet.moms[sc][f])
+}
+
+// Closed yields the agents whose hour has closed since the last call.
+func (s *Store) Closed(yield func(*Agent)) {
+	for _, a := range s.closed {
+		a.closed = false
+		yield(a)
+	}
+	clear(s.closed)
+	s.closed = s.closed[:0]
+}
+
+// Expect returns what is expected of an agent, ok false for what it has never shown.
+func (s *Store) Expect(a *Agent, f Feature, sc Scale) (m Moments, ok bool) {
+	own := a.Grid.cells[sc][f].own
+	if own.N < 1 || own.Mean == 0 {
+		return Moments{}, false
+	}
+	return Mix(own, s.prior(a, sc, f)), true
 }
 
 // loosen makes what was learned count for a quarter.
