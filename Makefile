@@ -7,6 +7,9 @@ help: ## Say what can be made
 build: ## Build bin/astray
 	CGO_ENABLED=0 go build -trimpath -o bin/astray ./cmd/astray
 
+demo: build ## Stream a file through broker, engine and database: make demo ARGS="--events FILE"
+	bin/astray demo $(ARGS)
+
 lint: ## gofmt, go vet and staticcheck
 	@test -z "$$(gofmt -l .)" || { echo "not formatted:"; gofmt -l .; exit 1; }
 	go vet ./... ./.ci/report
@@ -18,4 +21,5 @@ test: lint ## Everything that is tested, with the race detector and in shuffled 
 bench: ## Benchmarks, ten rounds, in the form benchstat reads
 	go test -run '^$$' -bench . -count 10 ./...
 
-.PHONY: help build lint test bench
+
+.PHONY: help build demo lint test bench

@@ -7,6 +7,8 @@ import (
 	"os"
 
 	"github.com/spf13/cobra"
+
+	"github.com/astray-dev/astray/deploy/embedded"
 )
 
 // version is set by the build.
@@ -16,12 +18,13 @@ var version = "0.1.0-dev"
 type usageError struct{ error }
 
 func main() {
+	embedded.MaybeChild()
 	root := &cobra.Command{
 		Use: "astray", Short: "Flags the AI agents that have gone astray",
 		SilenceUsage: true, SilenceErrors: true, Version: version,
 	}
 	root.SetFlagErrorFunc(func(_ *cobra.Command, err error) error { return usageError{err} })
-	root.AddCommand(replayCommand(), versionCommand())
+	root.AddCommand(demoCommand(), migrateCommand(), replayCommand(), runCommand(), versionCommand())
 	// Cobra tells a wrong argument from a failed run by the message only; here they differ in exit status.
 	root.Args = usageArgs(cobra.NoArgs)
 	root.RunE = func(cmd *cobra.Command, _ []string) error { return cmd.Help() }
