@@ -10,7 +10,6 @@ import (
 
 	"github.com/ClickHouse/ch-go"
 	"github.com/ClickHouse/ch-go/proto"
-	"github.com/google/uuid"
 
 	"github.com/astray-dev/astray/ingest/event"
 	"github.com/astray-dev/astray/ingest/pipeline"
@@ -20,82 +19,84 @@ const microsPerDay = 86_400_000_000
 
 // Block collects events of one partition in columns and writes them in blocks, one for each day of event time,
 // because an insert into one partition of the table is atomic. It speaks ch-go, the layer under clickhouse-go,
-// which costs a quarter of the CPU of appending rows. It belongs to one goroutine.
+// which costs a fraction of the CPU of appending rows (see README.md). It belongs to one goroutine.
 type Block struct {
-	store     *Store
-	client    *ch.Client // dialled when needed, dropped after an error
-	topic     string
-	partition int32
-	epoch     uint64
-	days      map[int64]*block
-	free      []*block
-	rows      int
+	store *Store
+	claim pipeline.Checkpoint
+	days  map[int64]*block
+	free  []*block
+	rows  int
+	bytes int
 }
 
 // NewBlock returns an empty block for the owner of a partition that the claim names.
 func (s *Store) NewBlock(claim pipeline.Checkpoint) *Block {
-	return &Block{store: s, topic: claim.Topic, partition: claim.Partition, epoch: claim.Epoch, days: map[int64]*block{}}
+	return &Block{store: s, claim: claim, days: map[int64]*block{}}
 }
 
 var _ pipeline.Block = (*Block)(nil)
 
-// Close gives the block's connection back.
+// Close forgets the rows that were not flushed.
 func (w *Block) Close() error {
-	if w.client == nil {
-		return nil
-	}
-	c := w.client
-	w.client = nil
-	return c.Close()
+	w.days, w.free, w.rows, w.bytes = map[int64]*block{}, nil, 0, 0
+	return nil
 }
 
+// block is the events of one day.
 type block struct {
-	id, agentID, resource, destination, credentialID, ownerID, sessionID, traceID, sourceIP, replyTo, content proto.ColStr
+	id, agentID, resource, destination, credentialID, ownerID, sessionID, traceID, sourceIP, replyTo, content textColumn
 
-	kind, access, action, method, service, agentVersion, cohort, userAgent, community, topic *proto.ColLowCardinality[string]
+	kind, access, action, method, service, agentVersion, cohort, userAgent, community, topic lowColumn
 
-	onBehalfOf, mentions, labelKeys, labelValues, secretRules, secretPrints *proto.ColArr[string]
-
-	time                                proto.ColDateTime64
-	asn, idx                            proto.ColUInt32
-	status, partition                   proto.ColInt32
-	requestBytes, responseBytes, offset proto.ColInt64
-	duration                            proto.ColFloat64
-	late                                proto.ColUInt8
-	firstOffset, lastOffset             int64
-	keys, values, rules, fingerprints   []string
-	columns                             proto.Input
+	onBehalfOf, mentions                    *stringsColumn
+	secretFields, secretRules, secretPrints *stringsColumn
+	labelKeys                               lowColumn
+	labelValues                             textColumn
+	labels                                  listColumn
+	time                                    timeColumn
+	asn, idx                                proto.ColUInt32
+	status, partition                       proto.ColInt32
+	requestBytes, responseBytes, offset     proto.ColInt64
+	duration                                proto.ColFloat64
+	late                                    proto.ColUInt8
+	firstOffset, lastOffset                 int64
+	columns                                 proto.Input
 }
+
+// timeColumn is DateTime64(6, 'UTC') of microseconds since the epoch.
+type timeColumn struct{ proto.ColInt64 }
+
+func (timeColumn) Type() proto.ColumnType { return "DateTime64(6, 'UTC')" }
 
 func newBlock() *block {
-	low := func() *proto.ColLowCardinality[string] { return new(proto.ColStr).LowCardinality() }
-	arr := func() *proto.ColArr[string] { return new(proto.ColStr).Array() }
 	b := &block{
-		kind: low(), access: low(), action: low(), method: low(), service: low(), agentVersion: low(), cohort: low(),
-		userAgent: low(), community: low(), topic: low(),
-		onBehalfOf: arr(), mentions: arr(), labelValues: arr(), secretPrints: arr(),
-		labelKeys: proto.NewArray(low()), secretRules: proto.NewArray(low()),
+		onBehalfOf: newStrings(), mentions: newStrings(),
+		secretFields: newLowStrings(), secretRules: newLowStrings(), secretPrints: newStrings(),
 	}
-	b.time.WithPrecision(proto.PrecisionMicro)
+	b.labels = listColumn{kind: "Map(LowCardinality(String), String)", parts: []wireColumn{&b.labelKeys, &b.labelValues}}
 	b.columns = proto.Input{
-		{Name: "id", Data: &b.id}, {Name: "time", Data: &b.time}, {Name: "kind", Data: b.kind}, {Name: "access", Data: b.access},
-		{Name: "agent_id", Data: &b.agentID}, {Name: "action", Data: b.action}, {Name: "method", Data: b.method},
-		{Name: "service", Data: b.service}, {Name: "resource", Data: &b.resource}, {Name: "destination", Data: &b.destination},
+		{Name: "id", Data: &b.id}, {Name: "time", Data: &b.time}, {Name: "kind", Data: &b.kind}, {Name: "access", Data: &b.access},
+		{Name: "agent_id", Data: &b.agentID}, {Name: "action", Data: &b.action}, {Name: "method", Data: &b.method},
+		{Name: "service", Data: &b.service}, {Name: "resource", Data: &b.resource}, {Name: "destination", Data: &b.destination},
 		{Name: "credential_id", Data: &b.credentialID}, {Name: "owner_id", Data: &b.ownerID}, {Name: "on_behalf_of", Data: b.onBehalfOf},
-		{Name: "session_id", Data: &b.sessionID}, {Name: "trace_id", Data: &b.traceID}, {Name: "agent_version", Data: b.agentVersion},
-		{Name: "cohort", Data: b.cohort}, {Name: "source_ip", Data: &b.sourceIP}, {Name: "asn", Data: &b.asn},
-		{Name: "user_agent", Data: b.userAgent}, {Name: "status", Data: &b.status}, {Name: "request_bytes", Data: &b.requestBytes},
-		{Name: "response_bytes", Data: &b.responseBytes}, {Name: "duration_ms", Data: &b.duration}, {Name: "community", Data: b.community},
+		{Name: "session_id", Data: &b.sessionID}, {Name: "trace_id", Data: &b.traceID}, {Name: "agent_version", Data: &b.agentVersion},
+		{Name: "cohort", Data: &b.cohort}, {Name: "source_ip", Data: &b.sourceIP}, {Name: "asn", Data: &b.asn},
+		{Name: "user_agent", Data: &b.userAgent}, {Name: "status", Data: &b.status}, {Name: "request_bytes", Data: &b.requestBytes},
+		{Name: "response_bytes", Data: &b.responseBytes}, {Name: "duration_ms", Data: &b.duration}, {Name: "community", Data: &b.community},
 		{Name: "reply_to", Data: &b.replyTo}, {Name: "mentions", Data: b.mentions}, {Name: "content", Data: &b.content},
-		{Name: "label_keys", Data: b.labelKeys}, {Name: "label_values", Data: b.labelValues},
-		{Name: "secret_rules", Data: b.secretRules}, {Name: "secret_fingerprints", Data: b.secretPrints},
-		{Name: "late", Data: &b.late}, {Name: "topic", Data: b.topic}, {Name: "partition", Data: &b.partition},
+		{Name: "labels", Data: &b.labels}, {Name: "secrets.field", Data: b.secretFields},
+		{Name: "secrets.rule", Data: b.secretRules}, {Name: "secrets.fingerprint", Data: b.secretPrints},
+		{Name: "late", Data: &b.late}, {Name: "topic", Data: &b.topic}, {Name: "partition", Data: &b.partition},
 		{Name: "offset", Data: &b.offset}, {Name: "idx", Data: &b.idx},
 	}
 	return b
 }
 
-// Append adds one event. Nothing of it is kept but its bytes.
+// fixedBytes is what the columns of fixed width take for an event, for Bytes.
+const fixedBytes = 120
+
+// Append adds one event. Nothing of it is kept but copies. After a failed Flush there must be no Append until one
+// has succeeded: the rows that are sent again must be the same.
 func (w *Block) Append(e *event.Event, pos event.Position, late bool) {
 	day := e.Time / microsPerDay
 	b := w.days[day]
@@ -110,8 +111,10 @@ func (w *Block) Append(e *event.Event, pos event.Position, late bool) {
 	}
 	b.lastOffset = pos.Offset
 	w.rows++
+	w.bytes += fixedBytes + len(e.ID) + len(e.AgentID) + len(e.Resource) + len(e.Destination) + len(e.CredentialID) +
+		len(e.OwnerID) + len(e.SessionID) + len(e.TraceID) + len(e.SourceIP) + len(e.ReplyTo) + len(e.Content)
 	b.id.Append(e.ID)
-	b.time.AppendRaw(proto.DateTime64(e.Time))
+	b.time.Append(e.Time)
 	b.kind.Append(e.Kind.String())
 	b.access.Append(e.Access.String())
 	b.agentID.Append(e.AgentID)
@@ -138,18 +141,20 @@ func (w *Block) Append(e *event.Event, pos event.Position, late bool) {
 	b.replyTo.Append(e.ReplyTo)
 	b.mentions.Append(e.Mentions)
 	b.content.Append(e.Content)
-	b.keys, b.values = b.keys[:0], b.values[:0]
 	for _, l := range e.Labels {
-		b.keys, b.values = append(b.keys, l.Key), append(b.values, l.Value)
+		b.labelKeys.Append(l.Key)
+		b.labelValues.Append(l.Value)
+		w.bytes += len(l.Key) + len(l.Value) + 8
 	}
-	b.labelKeys.Append(b.keys)
-	b.labelValues.Append(b.values)
-	b.rules, b.fingerprints = b.rules[:0], b.fingerprints[:0]
+	b.labels.endRow()
 	for _, s := range e.Secrets {
-		b.rules, b.fingerprints = append(b.rules, s.Rule), append(b.fingerprints, s.Fingerprint)
+		b.secretFields.add(s.Field)
+		b.secretRules.add(s.Rule)
+		b.secretPrints.add(s.Fingerprint)
 	}
-	b.secretRules.Append(b.rules)
-	b.secretPrints.Append(b.fingerprints)
+	b.secretFields.endRow()
+	b.secretRules.endRow()
+	b.secretPrints.endRow()
 	var l uint8
 	if late {
 		l = 1
@@ -164,69 +169,90 @@ func (w *Block) Append(e *event.Event, pos event.Position, late bool) {
 // Rows is how many events wait to be written.
 func (w *Block) Rows() int { return w.rows }
 
+// Bytes is about how much memory the waiting events take. Events differ in size by four orders of magnitude, so
+// whoever fills a block should look at it too.
+func (w *Block) Bytes() int { return w.bytes }
+
 // Flush writes the rows, oldest day first, and forgets each day once the server has it. The insert itself asks
-// whether a later owner has claimed the partition, and fails if so; one that began before the claim is killed by
-// Fence. After an error Flush may be called again: what did arrive is known by its token and not stored twice.
+// whether a later owner has claimed the partition; if so the error is pipeline.ErrLost. One that began before the
+// claim is ended by Fence. After any other error Flush may be called again: what did arrive is known by its token
+// and is not stored twice.
 func (w *Block) Flush(ctx context.Context) error {
-	ctx, cancel := context.WithTimeout(ctx, w.store.insertTimeout)
-	defer cancel()
 	for _, day := range slices.Sorted(maps.Keys(w.days)) {
 		b := w.days[day]
-		if w.client == nil {
-			client, err := ch.Dial(ctx, w.store.dial)
-			if err != nil {
-				return fmt.Errorf("clickhouse: %w", err)
-			}
-			w.client = client
-		}
-		err := w.client.Do(ctx, ch.Query{
-			Body:    insertEvents,
-			QueryID: fmt.Sprintf("%s%d/%s", queryPrefix(w.topic, w.partition), w.epoch, uuid.NewString()),
-			Input:   b.columns,
-			Parameters: ch.Parameters(map[string]any{
-				"guard_topic": w.topic, "guard_partition": w.partition, "guard_epoch": w.epoch}),
-			Settings: []ch.Setting{
-				{Key: "async_insert", Value: "0", Important: true},
-				{Key: "insert_deduplicate", Value: "1", Important: true},
-				{Key: "insert_deduplication_token", Important: true,
-					Value: fmt.Sprintf("%s/%d/%d-%d/%d", w.topic, w.partition, b.firstOffset, b.lastOffset, day)},
-				// One insert is one part: that is what makes it atomic.
-				{Key: "max_insert_threads", Value: "1", Important: true},
-				{Key: "min_insert_block_size_rows", Value: "100000000", Important: true},
-				{Key: "min_insert_block_size_bytes", Value: "10000000000", Important: true},
-				{Key: "max_insert_block_size", Value: "100000000", Important: true},
-			},
-		})
-		if err != nil {
-			w.Close()
+		token := fmt.Sprintf("%s/%d/%d-%d/%d", w.claim.Topic, w.claim.Partition, b.firstOffset, b.lastOffset, day)
+		if err := w.store.insert(ctx, insertEvents, w.claim, b.columns, token); err != nil {
 			return fmt.Errorf("insert %d events of %s, offsets %d to %d of %s/%d: %w", b.id.Rows(),
-				time.UnixMicro(day*microsPerDay).UTC().Format(time.DateOnly), b.firstOffset, b.lastOffset, w.topic, w.partition, err)
+				time.UnixMicro(day*microsPerDay).UTC().Format(time.DateOnly), b.firstOffset, b.lastOffset,
+				w.claim.Topic, w.claim.Partition, err)
 		}
 		w.rows -= b.id.Rows()
 		for i := range b.columns {
 			b.columns[i].Data.(proto.Resettable).Reset()
 		}
 		delete(w.days, day)
-		w.free = append(w.free, b)
+		if len(w.free) < 8 {
+			w.free = append(w.free, b)
+		}
 	}
+	w.bytes = 0
 	return nil
 }
 
 // guard is a condition that fails the query when a later owner than the one asking has claimed the partition.
 const guard = "throwIf((SELECT max(epoch) FROM checkpoints WHERE topic = {guard_topic:String} AND partition = {guard_partition:Int32}) > {guard_epoch:UInt64}, 'astray: a later owner has claimed the partition') = 0"
 
-// insertEvents names each column with its type, in the order of newBlock.
-var insertEvents = func() string {
-	var names, types []string
-	for _, c := range newBlock().columns {
-		names = append(names, c.Name)
-		types = append(types, c.Name+" "+string(c.Data.Type()))
+var (
+	insertEvents = guardedInsert("events", newBlock().columns)
+	insertStates = guardedInsert("agent_state", newStateBlock().columns)
+)
+
+// guardedInsert is the statement for columns of these names and types, which must be those of the table.
+func guardedInsert(table string, columns proto.Input) string {
+	var names, kinds []string
+	for _, c := range columns {
+		names = append(names, "`"+c.Name+"`")
+		kinds = append(kinds, "`"+c.Name+"` "+string(c.Data.Type()))
 	}
 	list := strings.Join(names, ", ")
-	return "INSERT INTO events (" + list + ") SELECT " + list + " FROM input('" + strings.ReplaceAll(strings.Join(types, ", "), "'", `\'`) + "') WHERE " + guard + " FORMAT Native"
-}()
+	return "INSERT INTO " + table + " (" + list + ") SELECT " + list + " FROM input(" + quote(strings.Join(kinds, ", ")) + ") WHERE " + guard + " FORMAT Native"
+}
 
 // queryPrefix begins the query ids of a partition's inserts; an epoch follows.
 func queryPrefix(topic string, partition int32) string {
 	return fmt.Sprintf("astray/%s/%d/", topic, partition)
+}
+
+// insert sends one block of columns on behalf of a partition's owner. The block becomes one part or nothing.
+func (s *Store) insert(ctx context.Context, statement string, owner pipeline.Checkpoint, columns proto.Input, token string) error {
+	ctx, cancel := context.WithTimeout(ctx, s.insertTimeout)
+	defer cancel()
+	settings := []ch.Setting{
+		{Key: "async_insert", Value: "0", Important: true},
+		// One insert is one part: that is what makes it atomic.
+		{Key: "max_insert_threads", Value: "1", Important: true},
+		{Key: "min_insert_block_size_rows", Value: "100000000", Important: true},
+		{Key: "min_insert_block_size_bytes", Value: "10000000000", Important: true},
+		{Key: "max_insert_block_size", Value: "100000000", Important: true},
+		{Key: "max_partitions_per_insert_block", Value: "1", Important: true},
+		{Key: "throw_on_max_partitions_per_insert_block", Value: "1", Important: true},
+		// The server gives up when the client has: an insert that nobody waits for must not linger.
+		{Key: "max_execution_time", Value: fmt.Sprint(max(1, int(s.insertTimeout/time.Second))), Important: true},
+	}
+	if token != "" {
+		settings = append(settings,
+			ch.Setting{Key: "insert_deduplicate", Value: "1", Important: true},
+			ch.Setting{Key: "insert_deduplication_token", Value: token, Important: true})
+	}
+	return s.native(ctx, ch.Query{
+		Body: statement, QueryID: s.queryID(owner), Input: columns, Parameters: guardParameters(owner), Settings: settings,
+	})
+}
+
+func guardParameters(owner pipeline.Checkpoint) []proto.Parameter {
+	return []proto.Parameter{
+		{Key: "guard_epoch", Value: quote(fmt.Sprint(owner.Epoch))},
+		{Key: "guard_partition", Value: quote(fmt.Sprint(owner.Partition))},
+		{Key: "guard_topic", Value: quote(quoteText(owner.Topic))},
+	}
 }

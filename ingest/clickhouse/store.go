@@ -5,14 +5,19 @@ import (
 	"database/sql"
 	"errors"
 	"fmt"
+	"log/slog"
 	"net/url"
 	"slices"
 	"strings"
+	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/ClickHouse/ch-go"
+	"github.com/ClickHouse/ch-go/proto"
 	native "github.com/ClickHouse/clickhouse-go/v2"
 	"github.com/ClickHouse/clickhouse-go/v2/lib/driver"
+	"github.com/google/uuid"
 
 	"github.com/astray-dev/astray/detect/alert"
 	"github.com/astray-dev/astray/detect/baseline"
@@ -29,13 +34,45 @@ type Store struct {
 	conn          driver.Conn
 	dial          ch.Options
 	insertTimeout time.Duration
+	log           *slog.Logger
+	id            string // of this store, in its query ids
+	queries       atomic.Uint64
+
+	mu     sync.Mutex
+	idle   []*ch.Client
+	closed bool
+	saves  map[string]int // by partition: checkpoints since its states were pruned
 }
 
-var _ pipeline.Store = (*Store)(nil)
+var (
+	_ pipeline.Store    = (*Store)(nil)
+	_ pipeline.Recaller = (*Store)(nil)
+)
 
-// Open connects to the database of the DSN (clickhouse://user:password@host:port/database).
-func Open(ctx context.Context, dsn string) (*Store, error) {
-	opt, err := native.ParseDSN(dsn)
+const (
+	maxIdle    = 16
+	pruneEvery = 64 // checkpoints
+)
+
+// Options of a Store. The zero value of a field but DSN means its default.
+type Options struct {
+	DSN           string        // clickhouse://user:password@host:port/database
+	InsertTimeout time.Duration // default DefaultInsertTimeout
+	Log           *slog.Logger  // default: discarded
+}
+
+// Open connects to the database of the DSN.
+func Open(ctx context.Context, dsn string) (*Store, error) { return OpenWith(ctx, Options{DSN: dsn}) }
+
+// OpenWith is Open with options.
+func OpenWith(ctx context.Context, o Options) (*Store, error) {
+	if o.InsertTimeout <= 0 {
+		o.InsertTimeout = DefaultInsertTimeout
+	}
+	if o.Log == nil {
+		o.Log = slog.New(slog.DiscardHandler)
+	}
+	opt, err := native.ParseDSN(o.DSN)
 	if err != nil {
 		return nil, fmt.Errorf("clickhouse DSN: %w", redact(err))
 	}
@@ -46,9 +83,11 @@ func Open(ctx context.Context, dsn string) (*Store, error) {
 	if err := conn.Ping(ctx); err != nil {
 		return nil, errors.Join(fmt.Errorf("clickhouse at %s: %w", strings.Join(opt.Addr, ","), err), conn.Close())
 	}
-	return &Store{conn: conn, insertTimeout: DefaultInsertTimeout, dial: ch.Options{
+	return &Store{conn: conn, insertTimeout: o.InsertTimeout, log: o.Log, id: uuid.NewString(), saves: map[string]int{}, dial: ch.Options{
 		Address: opt.Addr[0], Database: opt.Auth.Database, User: opt.Auth.Username, Password: opt.Auth.Password,
-		Compression: ch.CompressionLZ4, TLS: opt.TLS, ClientName: "astray",
+		Compression: ch.CompressionLZ4, TLS: opt.TLS, ClientName: "astray", DialTimeout: 5 * time.Second,
+		// The deadline of each call counts. The default would cut off an insert that takes more than three seconds.
+		ReadTimeout: ch.NoTimeout,
 	}}, nil
 }
 
@@ -61,8 +100,65 @@ func redact(err error) error {
 	return err
 }
 
-// Close closes the connections that are not a Block's.
-func (s *Store) Close() error { return s.conn.Close() }
+// Close closes the connections.
+func (s *Store) Close() error {
+	s.mu.Lock()
+	idle := s.idle
+	s.idle, s.closed = nil, true
+	s.mu.Unlock()
+	err := s.conn.Close()
+	for _, c := range idle {
+		err = errors.Join(err, c.Close())
+	}
+	return err
+}
+
+// native runs a query over ch-go, on a connection kept from an earlier one where there is one. A connection on
+// which anything failed is not used again.
+func (s *Store) native(ctx context.Context, q ch.Query) error {
+	s.mu.Lock()
+	var c *ch.Client
+	if n := len(s.idle); n > 0 {
+		c, s.idle = s.idle[n-1], s.idle[:n-1]
+	}
+	s.mu.Unlock()
+	if c == nil {
+		var err error
+		if c, err = ch.Dial(ctx, s.dial); err != nil {
+			return fmt.Errorf("clickhouse: %w", err)
+		}
+	}
+	if err := c.Do(ctx, q); err != nil {
+		c.Close()
+		return lost(err)
+	}
+	s.mu.Lock()
+	if s.closed || len(s.idle) >= maxIdle {
+		s.mu.Unlock()
+		return c.Close()
+	}
+	s.idle = append(s.idle, c)
+	s.mu.Unlock()
+	return nil
+}
+
+// lost makes the guard's refusal recognisable.
+func lost(err error) error {
+	const code = 395 // FUNCTION_THROW_IF_VALUE_IS_NON_ZERO
+	var a *native.Exception
+	if errors.As(err, &a) && a.Code == code {
+		return errors.Join(pipeline.ErrLost, err)
+	}
+	if b, ok := ch.AsException(err); ok && b.Code == code {
+		return errors.Join(pipeline.ErrLost, err)
+	}
+	return err
+}
+
+// queryID is a new id for an insert of a partition's owner. Fence finds the inserts of earlier owners by it.
+func (s *Store) queryID(owner pipeline.Checkpoint) string {
+	return fmt.Sprintf("%s%d/%s-%d", queryPrefix(owner.Topic, owner.Partition), owner.Epoch, s.id, s.queries.Add(1))
+}
 
 // Load returns the newest checkpoint of a partition, ok false when there is none.
 func (s *Store) Load(ctx context.Context, topic string, partition int32) (cp pipeline.Checkpoint, ok bool, err error) {
@@ -77,33 +173,89 @@ func (s *Store) Load(ctx context.Context, topic string, partition int32) (cp pip
 	return cp, err == nil, wrap(err, "load the checkpoint of", cp)
 }
 
-// LoadStates yields for every key the newest state up to the checkpoint.
+// LoadStates yields for every key the newest state up to the checkpoint, ordered by key from the last to the first.
+// Neither side keeps more than a block of them in memory. The bytes are valid inside yield only.
 func (s *Store) LoadStates(ctx context.Context, cp pipeline.Checkpoint, yield func(key string, data []byte) error) error {
-	rows, err := s.conn.Query(ctx, `SELECT key, argMax(state, offset) FROM agent_state
-		WHERE topic = $1 AND partition = $2 AND offset <= $3 GROUP BY key ORDER BY key`, cp.Topic, cp.Partition, cp.Offset)
-	if err != nil {
-		return wrap(err, "load the states of", cp)
+	var keys, states proto.ColStr
+	var last string
+	var first = true
+	return wrap(s.native(ctx, ch.Query{
+		// The order is the table's, backwards, so that the server reads it as it lies and sorts nothing.
+		Body: `SELECT key, state FROM agent_state
+			WHERE topic = {topic:String} AND partition = {partition:Int32} AND offset <= {offset:Int64}
+			ORDER BY topic DESC, partition DESC, key DESC, offset DESC LIMIT 1 BY key`,
+		Parameters: parameters("topic", cp.Topic, "partition", cp.Partition, "offset", cp.Offset),
+		Settings:   []ch.Setting{{Key: "optimize_read_in_order", Value: "1"}, {Key: "max_block_size", Value: "8192"}},
+		Result:     proto.Results{{Name: "key", Data: &keys}, {Name: "state", Data: &states}},
+		OnResult: func(context.Context, proto.Block) error {
+			for i := range keys.Rows() {
+				key := keys.Row(i)
+				if !first && key == last {
+					continue
+				}
+				first, last = false, key
+				if err := yield(key, states.RowBytes(i)); err != nil {
+					return err
+				}
+			}
+			return nil
+		},
+	}), "load the states of", cp)
+}
+
+// Recent yields id and time of the last n stored events before the checkpoint, oldest first.
+func (s *Store) Recent(ctx context.Context, cp pipeline.Checkpoint, n int, yield func(id string, time int64)) error {
+	type seen struct {
+		id   string
+		time int64
 	}
-	defer rows.Close()
-	var key, state string
-	for rows.Next() {
-		if err := rows.Scan(&key, &state); err != nil {
-			return wrap(err, "load the states of", cp)
+	var all []seen
+	// Offsets nearly always count events, so that the last n are in the last 2n offsets, which an index finds. Where
+	// they do not (duplicates, rejected or compacted records) everything is looked through.
+	for _, from := range []int64{max(0, cp.Offset-2*int64(n)), 0} {
+		all = all[:0]
+		var ids proto.ColStr
+		var times proto.ColInt64
+		err := s.native(ctx, ch.Query{
+			Body: `SELECT id, toUnixTimestamp64Micro(time) AS at FROM events
+				WHERE topic = {topic:String} AND partition = {partition:Int32} AND offset >= {from:Int64} AND offset < {to:Int64}
+				ORDER BY offset DESC, idx DESC LIMIT {n:UInt64}`,
+			Parameters: parameters("topic", cp.Topic, "partition", cp.Partition, "from", from, "to", cp.Offset, "n", n),
+			Result:     proto.Results{{Name: "id", Data: &ids}, {Name: "at", Data: &times}},
+			OnResult: func(context.Context, proto.Block) error {
+				for i := range ids.Rows() {
+					all = append(all, seen{ids.Row(i), times[i]})
+				}
+				return nil
+			},
+		})
+		if err != nil {
+			return wrap(err, "recall the events of", cp)
 		}
-		if err := yield(key, []byte(state)); err != nil {
-			return err
+		if len(all) >= n || from == 0 {
+			break
 		}
 	}
-	return wrap(rows.Err(), "load the states of", cp)
+	for _, e := range slices.Backward(all) {
+		yield(e.id, e.time)
+	}
+	return nil
 }
 
 // Fence ends the inserts of earlier owners. That no later one of theirs takes effect is seen to by the guard in
-// each insert, once cp is the newest checkpoint; call it after SaveCheckpoint of the claim.
+// each insert, once cp is the newest checkpoint; call it after SaveCheckpoint of the claim. It then removes the
+// states that earlier owners saved beyond cp: they were never committed, and must not look so once this owner
+// has come as far.
 func (s *Store) Fence(ctx context.Context, cp pipeline.Checkpoint) error {
+	if now, ok, err := s.Load(ctx, cp.Topic, cp.Partition); err != nil {
+		return err
+	} else if ok && now.Epoch > cp.Epoch {
+		return wrap(pipeline.ErrLost, "fence", cp)
+	}
 	prefix := queryPrefix(cp.Topic, cp.Partition)
-	const mine = ` WHERE startsWith(query_id, $1) AND toUInt64OrZero(splitByChar('/', substring(query_id, length($1) + 1))[1]) < $2`
 	// KILL takes no bound values on older servers; the ids to kill are read first and quoted.
-	rows, err := s.conn.Query(ctx, "SELECT query_id FROM system.processes"+mine, prefix, cp.Epoch)
+	rows, err := s.conn.Query(ctx, `SELECT query_id FROM system.processes
+		WHERE startsWith(query_id, $1) AND toUInt64OrZero(splitByChar('/', substring(query_id, length($1) + 1))[1]) < $2`, prefix, cp.Epoch)
 	if err != nil {
 		return wrap(err, "fence", cp)
 	}
@@ -116,10 +268,34 @@ func (s *Store) Fence(ctx context.Context, cp pipeline.Checkpoint) error {
 		}
 		ids = append(ids, quote(id))
 	}
-	if err := rows.Err(); err != nil || len(ids) == 0 {
+	if err := rows.Err(); err != nil {
 		return wrap(err, "fence", cp)
 	}
-	return wrap(s.conn.Exec(ctx, "KILL QUERY WHERE query_id IN ("+strings.Join(ids, ", ")+") SYNC"), "fence", cp)
+	if len(ids) > 0 {
+		if err := s.conn.Exec(ctx, "KILL QUERY WHERE query_id IN ("+strings.Join(ids, ", ")+") SYNC"); err != nil {
+			return wrap(err, "fence", cp)
+		}
+	}
+	var beyond uint64
+	const where = " WHERE topic = $1 AND partition = $2 AND offset > $3"
+	if err := s.conn.QueryRow(ctx, "SELECT count() FROM agent_state"+where, cp.Topic, cp.Partition, cp.Offset).Scan(&beyond); err != nil {
+		return wrap(err, "look for uncommitted states of", cp)
+	}
+	if beyond > 0 {
+		ctx := native.Context(ctx, native.WithSettings(native.Settings{"lightweight_deletes_sync": 2}))
+		if err := s.conn.Exec(ctx, "DELETE FROM agent_state"+where, cp.Topic, cp.Partition, cp.Offset); err != nil {
+			return wrap(err, "remove uncommitted states of", cp)
+		}
+	}
+	return nil
+}
+
+// prune drops states that a newer one under the checkpoint has replaced. The server does it in the background.
+func (s *Store) prune(ctx context.Context, cp pipeline.Checkpoint) error {
+	ctx = native.Context(ctx, native.WithSettings(native.Settings{"lightweight_deletes_sync": 0}))
+	return wrap(s.conn.Exec(ctx, `DELETE FROM agent_state WHERE topic = $1 AND partition = $2 AND offset < $3 AND (key, offset) NOT IN
+		(SELECT key, max(offset) FROM agent_state WHERE topic = $1 AND partition = $2 AND offset <= $3 GROUP BY key)`,
+		cp.Topic, cp.Partition, cp.Offset), "prune the states of", cp)
 }
 
 func quote(s string) string {
@@ -147,20 +323,78 @@ func (s *Store) StoredOffsets(ctx context.Context, topic string, partition int32
 	return out, wrap(rows.Err(), "look for stored events of", cp)
 }
 
-// SaveStates saves states valid at cp.Offset.
-func (s *Store) SaveStates(ctx context.Context, cp pipeline.Checkpoint, states []pipeline.State) error {
-	return wrap(s.batch(ctx, "INSERT INTO agent_state (topic, partition, key, offset, epoch, state)", len(states),
-		func(b driver.Batch, i int) error {
-			return b.Append(cp.Topic, cp.Partition, states[i].Key, cp.Offset, cp.Epoch, string(states[i].Data))
-		}), "save states of", cp)
+// stateBlock is the states of one SaveStates.
+type stateBlock struct {
+	topic     lowColumn
+	partition proto.ColInt32
+	offset    proto.ColInt64
+	epoch     proto.ColUInt64
+	key, data textColumn
+	columns   proto.Input
 }
 
-// SaveCheckpoint saves cp; it fails when a later owner has claimed the partition.
+func newStateBlock() *stateBlock {
+	b := &stateBlock{}
+	b.columns = proto.Input{{Name: "topic", Data: &b.topic}, {Name: "partition", Data: &b.partition}, {Name: "offset", Data: &b.offset},
+		{Name: "epoch", Data: &b.epoch}, {Name: "key", Data: &b.key}, {Name: "state", Data: &b.data}}
+	return b
+}
+
+// SaveStates saves states valid at cp.Offset; it fails when a later owner has claimed the partition.
+func (s *Store) SaveStates(ctx context.Context, cp pipeline.Checkpoint, states []pipeline.State) error {
+	if len(states) == 0 {
+		return nil
+	}
+	b := newStateBlock()
+	for _, st := range states {
+		b.topic.Append(cp.Topic)
+		b.partition.Append(cp.Partition)
+		b.offset.Append(cp.Offset)
+		b.epoch.Append(cp.Epoch)
+		b.key.Append(st.Key)
+		b.data.AppendBytes(st.Data)
+	}
+	return wrap(s.insert(ctx, insertStates, cp, b.columns, ""), "save states of", cp)
+}
+
+// SaveCheckpoint saves cp; the error is pipeline.ErrLost when a later owner has claimed the partition.
 func (s *Store) SaveCheckpoint(ctx context.Context, cp pipeline.Checkpoint) error {
-	ctx = native.Context(ctx, native.WithSettings(native.Settings{"async_insert": 0}), native.WithParameters(native.Parameters{
-		"guard_topic": cp.Topic, "guard_partition": fmt.Sprint(cp.Partition), "guard_epoch": fmt.Sprint(cp.Epoch), "offset": fmt.Sprint(cp.Offset)}))
-	return wrap(s.conn.Exec(ctx, `INSERT INTO checkpoints (topic, partition, offset, epoch)
-		SELECT {guard_topic:String}, {guard_partition:Int32}, {offset:Int64}, {guard_epoch:UInt64} WHERE `+guard), "save the checkpoint of", cp)
+	err := s.native(ctx, ch.Query{
+		Body: `INSERT INTO checkpoints (topic, partition, offset, epoch)
+			SELECT {guard_topic:String}, {guard_partition:Int32}, {offset:Int64}, {guard_epoch:UInt64} WHERE ` + guard,
+		QueryID:    s.queryID(cp),
+		Parameters: append(guardParameters(cp), parameters("offset", cp.Offset)...),
+		Settings:   []ch.Setting{{Key: "async_insert", Value: "0", Important: true}},
+	})
+	if err != nil {
+		return wrap(err, "save the checkpoint of", cp)
+	}
+	s.mu.Lock()
+	at := queryPrefix(cp.Topic, cp.Partition)
+	s.saves[at]++
+	due := s.saves[at]%pruneEvery == 0
+	s.mu.Unlock()
+	if due {
+		// The checkpoint is saved whether this works or not; the next turn tries again.
+		if err := s.prune(ctx, cp); err != nil {
+			s.log.Warn("clickhouse: replaced states stay until the next turn", "topic", cp.Topic, "partition", cp.Partition, "err", err)
+		}
+	}
+	return nil
+}
+
+// parameters binds names to values, given in turns, for the server to parse.
+func parameters(pairs ...any) []proto.Parameter {
+	var out []proto.Parameter
+	for i := 0; i < len(pairs); i += 2 {
+		out = append(out, proto.Parameter{Key: pairs[i].(string), Value: quote(quoteText(fmt.Sprint(pairs[i+1])))})
+	}
+	return out
+}
+
+// quoteText escapes a text as the server reads the value of a parameter, which is then quoted once more.
+func quoteText(s string) string {
+	return strings.NewReplacer(`\`, `\\`, "\t", `\t`, "\n", `\n`, "\r", `\r`, "\x00", `\0`).Replace(s)
 }
 
 // WriteAlerts saves alerts; of one id the highest revision counts.
@@ -203,11 +437,11 @@ func each[T, V any](in []T, f func(T) V) []V {
 
 // WriteDeadLetters saves rejected messages, told apart by position.
 func (s *Store) WriteDeadLetters(ctx context.Context, letters []pipeline.DeadLetter) error {
-	err := s.batch(ctx, "INSERT INTO dead_letters (topic, partition, offset, idx, code, field, reason, raw, size, time)", len(letters),
+	err := s.batch(ctx, "INSERT INTO dead_letters (topic, partition, offset, idx, code, field, reason, key, raw, size, time)", len(letters),
 		func(b driver.Batch, i int) error {
 			l := letters[i]
 			return b.Append(l.Position.Topic, l.Position.Partition, l.Position.Offset, l.Position.Index, l.Code, l.Field, l.Reason,
-				string(l.Raw), int64(l.Size), time.UnixMicro(l.Time))
+				string(l.Key), string(l.Raw), int64(l.Size), time.UnixMicro(l.Time))
 		})
 	if err != nil {
 		return fmt.Errorf("write %d dead letters: %w", len(letters), err)
@@ -239,7 +473,7 @@ func (s *Store) batch(ctx context.Context, insert string, n int, add func(b driv
 		if err != nil {
 			return err
 		}
-		for i := range slices.Min([]int{batchRows, n - from}) {
+		for i := range min(batchRows, n-from) {
 			if err := add(b, from+i); err != nil {
 				return errors.Join(err, b.Abort())
 			}
