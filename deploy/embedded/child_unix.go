@@ -2,6 +2,11 @@
 
 package embedded
 
-import "syscall"
+import (
+	"os/exec"
+	"syscall"
+)
 
 func childAttributes() *syscall.SysProcAttr { return &syscall.SysProcAttr{Setpgid: true} }
+
+func start(cmd *exec.Cmd) error { return cmd.Start() }
