@@ -107,13 +107,19 @@ type Sink interface {
 	DeadLetters(ctx context.Context, letters []DeadLetter) error
 }
 
-// Source is one assigned partition of the log; *kafka.Assignment is one.
+// Log reads a partition in offset order, as *kafka.Fetcher does.
+type Log interface {
+	Fetch(ctx context.Context, b *kafka.Batch) error
+	Close() error
+}
+
+// Source is one assigned partition; Worker.Handle makes one of a *kafka.Assignment.
 type Source interface {
 	Source() (topic string, partition int32)
 	// Start is where to begin without a checkpoint.
 	Start(ctx context.Context) (int64, error)
 	// Open begins to read at offset.
-	Open(offset int64) *kafka.Fetcher
+	Open(offset int64) Log
 	// Commit tells the group how far the partition is done.
 	Commit(ctx context.Context, offset int64) error
 	// Done is closed when the worker is to finish.

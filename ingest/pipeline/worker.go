@@ -51,6 +51,9 @@ type Config struct {
 	// SinkTimeout bounds the attempts to copy dead letters to the topic, default 10 s: the store has them, and
 	// an unwritable topic must not stop the stream. Alerts are tried for as long as it takes.
 	SinkTimeout time.Duration
+	// RetryPause is the pause after a first failure, default 100 ms; it doubles with every further one up to a
+	// hundred times that.
+	RetryPause time.Duration
 	// LateAfter is how far behind its partition an event may be before it is marked, default 1 h.
 	LateAfter time.Duration
 	// Redact replaces secrets in the raw bytes of a dead letter. Nil keeps no raw bytes at all.
@@ -88,6 +91,7 @@ func New(cfg Config) (*Worker, error) {
 	def(&cfg.CheckpointEvery, 10*time.Second)
 	def(&cfg.WriteTimeout, 20*time.Second)
 	def(&cfg.SinkTimeout, 10*time.Second)
+	def(&cfg.RetryPause, 100*time.Millisecond)
 	def(&cfg.LateAfter, time.Hour)
 	if cfg.Log == nil {
 		cfg.Log = slog.New(slog.NewTextHandler(io.Discard, nil))
@@ -102,7 +106,13 @@ func New(cfg Config) (*Worker, error) {
 }
 
 // Handle works on an assignment of the consumer group; it is a kafka.Handler.
-func (w *Worker) Handle(ctx context.Context, a *kafka.Assignment) error { return w.Run(ctx, a) }
+func (w *Worker) Handle(ctx context.Context, a *kafka.Assignment) error {
+	return w.Run(ctx, assignment{a})
+}
+
+type assignment struct{ *kafka.Assignment }
+
+func (a assignment) Open(offset int64) Log { return a.Assignment.Open(offset) }
 
 // Run takes the partition over and works on it until src.Done is closed, when it writes down what it has done
 // and returns nil, or until ctx ends, when it returns the context's error at once. Nothing is lost either way.
@@ -610,8 +620,8 @@ func (p *partition) retry(ctx context.Context, op string, f func(context.Context
 			return ctx.Err()
 		}
 		p.m.retries.WithLabelValues(op).Inc()
-		pause := min(100*time.Millisecond<<min(attempt-1, 10), 10*time.Second)
-		pause = pause/2 + rand.N(pause/2)
+		pause := min(p.cfg.RetryPause<<min(attempt-1, 10), 100*p.cfg.RetryPause)
+		pause = pause/2 + rand.N(pause/2+1)
 		p.log.Warn("pipeline: failed, trying again; reading pauses meanwhile", "op", op, "attempt", attempt, "pause", pause, "err", err)
 		t := time.NewTimer(pause)
 		select {
