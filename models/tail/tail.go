@@ -1,10 +1,10 @@
-// Package tail computes the far tails of count distributions in logarithms.
+// Package tail computes the far tails of distributions in logarithms.
 //
 // A detector lives where probabilities are 1e-6 to 1e-300, and there a survival function that subtracts from
 // one has cancelled to zero long before. Here every tail is a product of its leading term and a series or
 // continued fraction of order one, so it keeps its relative precision however small it gets.
 //
-// All functions return the natural logarithm of P(X ≥ k), for real k ≥ 0 (between the integers they
+// The functions named LogSF return the natural logarithm of P(X ≥ k), counts for real k ≥ 0 (between the integers they
 // interpolate as the incomplete beta and gamma functions do). Cost is 100 to 300 ns.
 package tail
 
