@@ -38,7 +38,8 @@ type Large struct {
 }
 
 // head is what both have before their cells. While open is 0 the cells hold count sorted fingerprints, then
-// registers; open is m·2^15 times the probability q that a new value changes a register.
+// registers; open is one more than m·2^15 times the probability q that a new value changes a register, m being
+// their number.
 type head struct {
 	count float32
 	open  uint32
@@ -92,7 +93,7 @@ func (h *head) add(cells []byte, hash uint64) bool {
 	var old [256]byte
 	copy(old[:], cells)
 	clear(cells)
-	h.open = uint32(len(cells)) * 2 << full
+	h.open = uint32(len(cells))*2<<full + 1
 	count := h.count
 	for i := range n {
 		h.touch(cells, uint64(binary.LittleEndian.Uint16(old[2*i:]))<<48|1<<47)
@@ -117,7 +118,7 @@ func (h *head) touch(cells []byte, hash uint64) bool {
 		return false
 	}
 	registers := float64(2 * len(cells))
-	h.count += float32(registers * (1 << full) / float64(h.open))
+	h.count += float32(registers * (1 << full) / float64(h.open-1))
 	h.open -= weight(old) - weight(rank)
 	*cell = *cell&^(15<<shift) | byte(rank<<shift)
 	return true
@@ -161,22 +162,26 @@ func (h *head) decode(b, cells []byte) ([]byte, error) {
 		return b, fmt.Errorf("cardinality: %d bytes, no head", len(b))
 	}
 	d := head{math.Float32frombits(binary.LittleEndian.Uint32(b)), binary.LittleEndian.Uint32(b[4:])}
-	most := float32(len(cells) / 2)
-	if d.open > uint32(len(cells))*2<<full || !(d.count >= 0) || d.open == 0 && !(d.count <= most) && d.count != float32(int(d.count)) {
-		return b, fmt.Errorf("cardinality: a head of count %v and open %d", d.count, d.open)
+	if !(d.count >= 0) || d.open == 0 && (d.count > float32(len(cells)/2) || d.count > float32(int(d.count))) {
+		return b, fmt.Errorf("cardinality: a set of %v values", d.count)
 	}
-	n := 0
-	if d.open != 0 || d.count <= most {
-		n = d.used(cells)
+	n := d.used(cells)
+	if len(b) < 8+n {
+		return b, fmt.Errorf("cardinality: %d bytes of %d", len(b), 8+n)
 	}
-	b = b[8:]
-	if len(b) < n {
-		return b, fmt.Errorf("cardinality: %d bytes of %d", len(b), n)
+	if d.open != 0 {
+		open := uint32(1)
+		for _, c := range b[8 : 8+n] {
+			open += weight(uint32(c&15)) + weight(uint32(c>>4))
+		}
+		if open != d.open {
+			return b, fmt.Errorf("cardinality: registers open by %d, the head says %d", open, d.open)
+		}
 	}
 	*h = d
 	clear(cells)
-	copy(cells, b[:n])
-	return b[n:], nil
+	copy(cells, b[8:8+n])
+	return b[8+n:], nil
 }
 
 // LogSF is ln P(K ≥ k) for the number K of new distinct values in the next draws, after a past of total draws with
