@@ -48,11 +48,13 @@ func TestDependenciesPointOneWay(t *testing.T) {
 				bad = ours && !under(room, "models") || outside && !strings.HasPrefix(imp, "gonum.org/v1/gonum")
 			case under(self, "detect/alert", "detect/baseline"):
 				bad = ours || outside
+			case under(self, "detect/triage"):
+				bad = ours && !under(room, "detect/alert") || outside
 			case under(self, "detect"):
 				bad = ours && !under(room, "detect", "models", "ingest/event") ||
 					strings.Contains(imp, "kafka") || strings.Contains(strings.ToLower(imp), "clickhouse")
 			case under(self, "ingest"):
-				bad = ours && !under(room, "ingest", "detect/alert", "detect/baseline")
+				bad = ours && !under(room, "ingest", "detect/alert", "detect/baseline", "detect/triage")
 			}
 			if bad {
 				t.Errorf("%s must not import %s", self, imp)

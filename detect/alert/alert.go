@@ -60,6 +60,8 @@ type Alert struct {
 	Revision uint64 `json:"-"`
 	// Cohort of the entity, for grouping; not part of the public shape.
 	Cohort string `json:"-"`
+	// SuppressedBy is the suppression that hides the alert, empty when none does; not part of the public shape.
+	SuppressedBy string `json:"-"`
 }
 
 // Evidence is one feature's contribution.

@@ -186,3 +186,13 @@ func text(field, s string, least, most int) error {
 	}
 	return nil
 }
+
+// Judgement is a verdict on an alert, for one of the agents involved, with the span of time it speaks of.
+type Judgement struct {
+	ID       string // of the action
+	Time     time.Time
+	AlertID  string
+	AgentID  string
+	Verdict  Verdict
+	From, To time.Time
+}

@@ -400,13 +400,13 @@ func quoteText(s string) string {
 // WriteAlerts saves alerts; of one id the highest revision counts.
 func (s *Store) WriteAlerts(ctx context.Context, alerts []*alert.Alert) error {
 	err := s.batch(ctx, `INSERT INTO alerts (id, revision, time, first_seen, last_seen, detector, entity_kind, entity_id, agent_ids,
-		cohort, severity, confidence, p_value, score, title, reason,
+		cohort, suppressed_by, severity, confidence, p_value, score, title, reason,
 		evidence.feature, evidence.observed, evidence.expected, evidence.lower, evidence.upper, evidence.p_value, evidence.window_seconds,
 		event_ids, event_count, techniques.framework, techniques.version, techniques.id, techniques.name,
 		query, detector_version, baseline_version)`, len(alerts), func(b driver.Batch, i int) error {
 		a := alerts[i]
 		return b.Append(a.ID, a.Revision, a.Time, a.FirstSeen, a.LastSeen, a.Detector, a.EntityKind, a.EntityID, a.AgentIDs,
-			a.Cohort, string(a.Severity), a.Confidence, a.PValue, a.Score, a.Title, a.Reason,
+			a.Cohort, a.SuppressedBy, string(a.Severity), a.Confidence, a.PValue, a.Score, a.Title, a.Reason,
 			each(a.Evidence, func(e alert.Evidence) string { return e.Feature }),
 			each(a.Evidence, func(e alert.Evidence) float64 { return e.Observed }),
 			each(a.Evidence, func(e alert.Evidence) float64 { return e.Expected }),
