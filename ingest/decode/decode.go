@@ -11,6 +11,9 @@
 //   - null stands for an absent value, except in a required field.
 //
 // Fields the contract does not know are kept as labels when scalar and ignored otherwise.
+//
+// Formats reads, beside the native shape, what others have agreed on (ocsf.go, otlp.go, cloudevents.go) and tells them
+// apart by itself (formats.go). Every format ends in finish, the one place where an event is completed and redacted.
 package decode
 
 import (
@@ -35,6 +38,8 @@ type Decoder struct {
 
 	in      scanner
 	unknown []event.Label // unknown scalar fields of the message being read
+	sniff   bool          // stop with errForeign at a key that only other formats have
+	outer   *envelope     // what the message came in; nil for none
 }
 
 // The fields of the contract, as bits of the set of those seen.
@@ -141,6 +146,23 @@ var required = [...]string{fID: "id", fTime: "time", fKind: "kind", fAgentID: "a
 // epoch; an event more than a day ahead of it is refused. msg is not kept. Every error is a *Rejection, and e is
 // then not to be used.
 func (d *Decoder) Decode(msg []byte, now int64, e *event.Event) error {
+	if err := d.read(msg, e); err != nil {
+		return err
+	}
+	return finish(e, now, d.Redactor)
+}
+
+// finish is where every format ends: the event is checked and completed, then its secrets are taken out.
+func finish(e *event.Event, now int64, r *event.Redactor) error {
+	if err := event.Complete(e, now); err != nil {
+		return err
+	}
+	r.Redact(e)
+	return nil
+}
+
+// read takes the message into e, neither completed nor redacted.
+func (d *Decoder) read(msg []byte, e *event.Event) error {
 	e.Reset()
 	if len(msg) > event.MaxMessage {
 		return errLarge
@@ -166,15 +188,14 @@ func (d *Decoder) Decode(msg []byte, now int64, e *event.Event) error {
 	if err != nil {
 		return err
 	}
+	if d.outer != nil {
+		seen |= d.outer.lend(e, seen)
+	}
 	for f, name := range required {
 		if seen&(1<<f) == 0 {
 			return reject(event.CodeMissingField, name, "is required")
 		}
 	}
-	if err := event.Complete(e, now); err != nil {
-		return err
-	}
-	d.Redactor.Redact(e)
 	return nil
 }
 
@@ -197,6 +218,9 @@ func (d *Decoder) object(e *event.Event) (seen uint64, err error) {
 			c.i++
 			f := fieldOf(key)
 			if f == fUnknown {
+				if d.sniff && marks(key) != 0 {
+					return seen, errForeign
+				}
 				if !others.add(key) {
 					return seen, reject(event.CodeDuplicateKey, clip(key), "stands once")
 				}

@@ -8,6 +8,7 @@ import (
 // Codes of a Rejection. They are public: metrics, dead letters and their remedies are keyed by them.
 const (
 	CodeBadJSON      = "bad_json"      // not one strictly valid JSON object
+	CodeBadProtobuf  = "bad_protobuf"  // not a valid OTLP trace export, or strings in it that are not UTF-8
 	CodeBadTime      = "bad_time"      // not RFC 3339 or epoch milliseconds, or before 1970
 	CodeBadValue     = "bad_value"     // right type, but outside what the field allows
 	CodeDuplicateKey = "duplicate_key" // a key stands twice in the object or in labels
@@ -17,6 +18,7 @@ const (
 	CodeMissingField = "missing_field" // a required field is absent
 	CodeTooLarge     = "too_large"     // the message is over MaxMessage
 	CodeTooLong      = "too_long"      // a field is over its limit
+	CodeUnsupported  = "unsupported"   // of a format, version or class that is not read
 	CodeWrongType    = "wrong_type"    // the JSON type is not the field's
 )
 

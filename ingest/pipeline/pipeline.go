@@ -128,7 +128,8 @@ type Source interface {
 
 // Decode turns a message into events: it calls next for each and fills what it returns. now is the time to judge
 // event times by, microseconds since the epoch. An error rejects the message with all its events; of an
-// *event.Rejection the dead letter takes code and field. A Decode belongs to one goroutine.
+// *event.Rejection the dead letter takes code and field; decode.ErrNone says that there is nothing in the message and
+// nothing wrong with it. A Decode belongs to one goroutine.
 type Decode func(m *kafka.Message, now int64, next func() *event.Event) error
 
 // Single adapts a decoder of messages that are one event each.

@@ -6,6 +6,7 @@ import (
 	"sync"
 	"time"
 
+	"github.com/astray-dev/astray/ingest/decode"
 	"github.com/astray-dev/astray/ingest/event"
 	"github.com/astray-dev/astray/ingest/kafka"
 )
@@ -65,12 +66,12 @@ func (p *partition) read(ctx context.Context, wg *sync.WaitGroup) <-chan *batch 
 		}
 	})
 	wg.Go(func() {
-		decode := p.cfg.NewDecode()
+		turn := p.cfg.NewDecode()
 		for {
 			select {
 			case b := <-fetched:
 				t0 := time.Now()
-				p.decode(decode, b)
+				p.decode(turn, b)
 				p.m.decodeSeconds.Add(time.Since(t0).Seconds())
 				select {
 				case decoded <- b:
@@ -86,7 +87,7 @@ func (p *partition) read(ctx context.Context, wg *sync.WaitGroup) <-chan *batch 
 }
 
 // decode turns the messages of b into events and dead letters.
-func (p *partition) decode(decode Decode, b *batch) {
+func (p *partition) decode(turn Decode, b *batch) {
 	wall := p.cfg.Now().UnixMicro()
 	b.events, b.refs, b.dead = b.events[:0], b.refs[:0], b.dead[:0]
 	for i := range b.in.Messages {
@@ -98,7 +99,7 @@ func (p *partition) decode(decode Decode, b *batch) {
 			now = m.Time
 		}
 		first := len(b.events)
-		err := decode(m, now, func() *event.Event {
+		err := turn(m, now, func() *event.Event {
 			n := len(b.events)
 			if n < cap(b.events) {
 				b.events = b.events[:n+1] // with the capacity of its slices
@@ -110,7 +111,9 @@ func (p *partition) decode(decode Decode, b *batch) {
 		})
 		if err != nil {
 			b.events, b.refs = b.events[:first], b.refs[:first]
-			b.dead = append(b.dead, p.deadLetter(m, err))
+			if !errors.Is(err, decode.ErrNone) {
+				b.dead = append(b.dead, p.deadLetter(m, err))
+			}
 		}
 	}
 }

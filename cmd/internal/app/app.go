@@ -16,7 +16,6 @@ import (
 	"github.com/astray-dev/astray/detect/alert"
 	"github.com/astray-dev/astray/detect/catalog"
 	"github.com/astray-dev/astray/ingest/clickhouse"
-	"github.com/astray-dev/astray/ingest/decode"
 	"github.com/astray-dev/astray/ingest/kafka"
 	"github.com/astray-dev/astray/ingest/pipeline"
 )
@@ -73,11 +72,12 @@ func Run(ctx context.Context, stop <-chan struct{}, cfg Config) (err error) {
 		return err
 	}
 	defer func() { err = errors.Join(err, out.Close()) }()
+	formats := pipeline.NewFormats(nil, cfg.Registry)
 	worker, err := pipeline.New(pipeline.Config{
 		Store:     store,
 		NewBlock:  func(claim pipeline.Checkpoint) (pipeline.Block, error) { return store.NewBlock(claim), nil },
 		NewEngine: func(string, int32) (pipeline.Engine, error) { return detect.New(cfg.Detect, catalog.All()...), nil },
-		NewDecode: func() pipeline.Decode { return pipeline.Single(new(decode.Decoder)) },
+		NewDecode: formats.Decode,
 		Sink:      out, Log: cfg.Log, Metrics: pipeline.NewMetrics(cfg.Registry),
 	})
 	if err != nil {
