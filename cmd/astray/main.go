@@ -24,7 +24,7 @@ func main() {
 		SilenceUsage: true, SilenceErrors: true, Version: version,
 	}
 	root.SetFlagErrorFunc(func(_ *cobra.Command, err error) error { return usageError{err} })
-	root.AddCommand(decodeCommand(), demoCommand(), migrateCommand(), replayCommand(), runCommand(), versionCommand())
+	root.AddCommand(decodeCommand(), demoCommand(), migrateCommand(), replayCommand(), runCommand(), simulateCommand(), versionCommand())
 	// Cobra tells a wrong argument from a failed run by the message only; here they differ in exit status.
 	root.Args = usageArgs(cobra.NoArgs)
 	root.RunE = func(cmd *cobra.Command, _ []string) error { return cmd.Help() }
