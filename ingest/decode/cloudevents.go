@@ -181,6 +181,9 @@ func (f *Formats) structured(value []byte) error {
 		return reject(event.CodeUnsupported, "data", "is no CloudEvent itself")
 	}
 	f.report.Envelope, f.report.Format = "structured", Unknown
+	if len(value) > event.MaxMessage {
+		return errLarge
+	}
 	c := &scanner{b: value, s: string(value)}
 	c.bad = !utf8.ValidString(c.s)
 	o := &envelope{}

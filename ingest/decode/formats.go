@@ -38,6 +38,8 @@ type Report struct {
 	Envelope string // "structured" or "binary" when it came as a CloudEvent
 	// Passed counts the spans of a trace export that are no agent's activity: neither GenAI nor MCP.
 	Passed int
+	// Spans counts the spans of a trace export that are, those refused included.
+	Spans int
 	// Producer is who wrote the message, as far as it says: the source of a CloudEvent, the service.name of the
 	// first agent span, the metadata.product.name of an OCSF event. It is text from outside.
 	Producer string
@@ -60,6 +62,9 @@ var ErrNone = errors.New("decode: no activity in the message")
 type Formats struct {
 	// Redactor takes the secrets out of each event. Nil redacts with the default key.
 	Redactor *event.Redactor
+	// Limit is the size of the largest message in bytes, event.MaxMessage if it is less. Only a trace export may be
+	// larger than that: every event is still held to event.MaxMessage.
+	Limit int
 
 	native Decoder
 	tree   tree
@@ -90,7 +95,7 @@ func (f *Formats) Last() Report { return f.report }
 // microseconds since the epoch. The message is not kept. It returns ErrNone when there is no event in the message and
 // nothing wrong with it, and a *Rejection when something is; what next returned is then not to be used.
 func (f *Formats) Decode(m Message, now int64, next func() *event.Event) error {
-	f.report, f.now, f.next, f.first, f.outer, f.room = Report{}, now, next, nil, nil, maxBecome
+	f.report, f.now, f.next, f.first, f.outer, f.room = Report{}, now, next, nil, nil, max(maxBecome, 2*f.Limit)
 	err := f.decode(m)
 	f.next, f.first, f.outer, f.native.outer = nil, nil, nil, nil
 	return err
@@ -105,7 +110,7 @@ func (f *Formats) decode(m Message) error {
 		}
 		contentType = kind
 	}
-	if len(m.Value) > event.MaxMessage {
+	if len(m.Value) > f.limit() {
 		return errLarge
 	}
 	return f.payload(m.Value, contentType)
@@ -135,6 +140,8 @@ func noText(value []byte) bool {
 	}
 	return false
 }
+
+func (f *Formats) limit() int { return max(f.Limit, event.MaxMessage) }
 
 // take returns an event to fill.
 func (f *Formats) take() *event.Event {
@@ -178,7 +185,7 @@ func (f *Formats) json(value []byte) error {
 	if err == nil {
 		return f.end(e)
 	}
-	if err == errEmpty || err == errLarge { // the very values, without a look inside
+	if err == errEmpty { // the very value, without a look inside
 		return err
 	}
 	f.first = e

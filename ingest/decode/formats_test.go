@@ -375,6 +375,49 @@ func TestHostileInEveryFormat(t *testing.T) {
 	}
 }
 
+// Many tiny values do not become many large ones.
+func TestManyValues(t *testing.T) {
+	var f decode.Formats
+	for format, m := range formatsOf(`"x"`, "["+strings.Repeat("0,", 200_000)+"0]") {
+		_, err := decoded(&f, m)
+		var r *event.Rejection
+		switch {
+		case format == "native" || format == "ce": // passed over without being kept
+			if err != nil {
+				t.Errorf("%s: %v", format, err)
+			}
+		case format == "ce_ext" && errors.As(err, &r) && r.Code == event.CodeWrongType:
+		case !errors.As(err, &r) || r.Code != event.CodeTooLarge:
+			t.Errorf("%s: %v", format, err)
+		}
+	}
+}
+
+// Larger exports than a message are read where that is allowed, and no larger ones.
+func TestLimit(t *testing.T) {
+	m := agentExport()
+	list := &m.ResourceSpans[0].ScopeSpans[0].Spans
+	for i := range 200 {
+		*list = append(*list, span(byte(i+2), text("gen_ai.operation.name", "chat"), text("x", strings.Repeat("y", 10_000))))
+	}
+	f := decode.Formats{Limit: 4 << 20}
+	for _, value := range [][]byte{marshal(t, m), toJSON(t, m)} {
+		if _, err := decoded(&decode.Formats{}, decode.Message{Value: value}); err == nil {
+			t.Error("accepted beyond the limit")
+		}
+		if events, err := decoded(&f, decode.Message{Value: value}); err != nil || len(events) != 201 {
+			t.Errorf("%v, %d events", err, len(events))
+		}
+		if _, err := decoded(&f, decode.Message{Value: append(value, make([]byte, 4<<20)...)}); err == nil {
+			t.Error("accepted beyond a limit of 4 MiB")
+		}
+	}
+	large := `{"id":"e","time":1,"kind":"post","agent_id":"a","action":"x","content":"` + strings.Repeat("x", 1<<20) + `"}`
+	if _, err := decoded(&f, decode.Message{Value: []byte(large)}); err == nil {
+		t.Error("an event beyond the limit of one")
+	}
+}
+
 func TestHostileProtobuf(t *testing.T) {
 	var f decode.Formats
 	typed := []decode.Header{{Key: "content-type", Value: []byte("application/x-protobuf")}}

@@ -13,6 +13,7 @@ import (
 type tree struct {
 	in    scanner
 	nodes []node // nodes[0] stands for what is absent, nodes[1] is the root
+	most  int    // how many there may be
 }
 
 type node struct {
@@ -24,14 +25,19 @@ type node struct {
 	first, next int32  // first child and next sibling, 0 for none
 }
 
+var errMany = &event.Rejection{Code: event.CodeTooLarge, Rule: "a message has at most 65,536 values, or one in 8 bytes"}
+
 // maxKept is how many nodes a tree may keep between messages.
 const maxKept = 1 << 14
 
-func (t *tree) parse(msg []byte) error {
-	if len(msg) > event.MaxMessage {
+// parse reads msg, of at most limit bytes. So that a message of nothing but tiny values does not take many times its
+// size in memory, a value has eight bytes on average; those of real messages have more.
+func (t *tree) parse(msg []byte, limit int) error {
+	if len(msg) > limit {
 		return errLarge
 	}
 	t.release()
+	t.most = max(1<<16, len(msg)/8)
 	t.in = scanner{b: msg, s: string(msg)}
 	t.in.bad = !utf8.ValidString(t.in.s)
 	t.nodes = append(t.nodes, node{})
@@ -64,6 +70,9 @@ func (t *tree) release() {
 func (t *tree) value(key string, depth int) error {
 	c := &t.in
 	n := int32(len(t.nodes))
+	if len(t.nodes) > t.most {
+		return errMany
+	}
 	ch := c.space()
 	t.nodes = append(t.nodes, node{kind: ch, key: key})
 	switch ch {

@@ -101,7 +101,7 @@ func missing(field string, paths []string) error {
 func (f *Formats) ocsf(value []byte) error {
 	t := &f.tree
 	defer t.release()
-	if err := t.parse(value); err != nil {
+	if err := t.parse(value, event.MaxMessage); err != nil {
 		return err
 	}
 	const root = 1

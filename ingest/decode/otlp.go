@@ -161,9 +161,6 @@ const otlpRecursion = 128 // messages within messages; the export itself is six 
 
 func (f *Formats) otlpProtobuf(value []byte) error {
 	f.report.Format = OTLPProtobuf
-	if len(value) > event.MaxMessage {
-		return errLarge
-	}
 	if len(value) == 0 {
 		return errEmpty
 	}
@@ -243,7 +240,7 @@ func double(v float64) string {
 func (f *Formats) otlpJSON(value []byte) error {
 	t, s := &f.tree, &f.spans
 	defer t.release()
-	if err := t.parse(value); err != nil {
+	if err := t.parse(value, f.limit()); err != nil {
 		return err
 	}
 	s.reset()
@@ -425,7 +422,6 @@ func (f *Formats) mapSpans() error {
 			s.byID[[2]string{s.list[i].trace, s.list[i].id}] = i
 		}
 	}
-	events := 0
 	for i := range s.list {
 		sp := &s.list[i]
 		operation := s.text(sp.from, sp.to, []string{"gen_ai.operation.name"})
@@ -434,7 +430,7 @@ func (f *Formats) mapSpans() error {
 			f.report.Passed++
 			continue
 		}
-		events++
+		f.report.Spans++
 		err := f.mapSpan(sp, operation, method)
 		if s.each != nil {
 			s.each(err)
@@ -444,7 +440,7 @@ func (f *Formats) mapSpans() error {
 			return err
 		}
 	}
-	if events == 0 {
+	if f.report.Spans == 0 {
 		return ErrNone
 	}
 	return nil

@@ -26,6 +26,7 @@ var (
 	errDepth  = &event.Rejection{Code: event.CodeBadJSON, Rule: "values nest at most 512 deep"}
 	errEmpty  = &event.Rejection{Code: event.CodeEmpty, Rule: "a message is not empty"}
 	errLarge  = &event.Rejection{Code: event.CodeTooLarge, Rule: "a message is at most 1 MiB"}
+	errArray  = &event.Rejection{Code: event.CodeBadJSON, Rule: "the text is one valid JSON array"}
 	errAfter  = &event.Rejection{Code: event.CodeBadJSON, Rule: "nothing follows the object"}
 )
 
