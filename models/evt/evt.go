@@ -12,7 +12,7 @@
 //
 // Prior: the detector's model is right, which makes a score of −ln p exponential with mean 1 (shape 0, scale 1).
 // Units: natural logarithms, −ln p of the raw p-value (a score in decades times ln 10); from 0 to about 1,000.
-// Cost: 648 bytes; 12 ns to learn, about 2.5 ms to fit (do it every few thousand scores), 10 to 40 ns for a.
+// Cost: 648 bytes; 12 ns to learn, about 2.5 ms to fit (do it every few thousand scores), 10 to 40 ns for a
 // p-value.
 package evt
 

@@ -32,6 +32,9 @@ func PoissonLogSF(k, mean float64) float64 {
 	case mean == 0:
 		return math.Inf(-1)
 	}
+	if mean > 1e4 && k > 1e4 {
+		return temme(k, mean)
+	}
 	lg, _ := math.Lgamma(k + 1)
 	lead := k*math.Log(mean) - mean - lg
 	if mean < k+1 {
@@ -62,6 +65,25 @@ func PoissonLogSF(k, mean float64) float64 {
 	}
 	q := math.Exp(lead+math.Log(k)) * h
 	return math.Log1p(-math.Min(math.Max(q, 0), 1))
+}
+
+// temme is ln P(a,x), the regularised lower incomplete gamma function, for large a by the first two terms of Temme's
+// uniform expansion (1979): P = Φ(η√a) − φ(η√a)/√a·(1/μ − 1/η) with μ = x/a − 1 and η²/2 = μ − ln(1+μ). The next
+// term is a millionth of it.
+func temme(a, x float64) float64 {
+	mu := (x - a) / a
+	eta := math.Copysign(math.Sqrt(2*math.Max(0, mu-math.Log1p(mu))), mu)
+	c := -1.0 / 3
+	if math.Abs(mu) > 1e-4 {
+		c = 1/mu - 1/eta
+	}
+	z := math.Abs(eta) * math.Sqrt(a)
+	sf := NormalLogSF(z)
+	term := c / math.Sqrt(a) * math.Exp(-z*z/2-0.5*math.Log(2*math.Pi)-sf)
+	if mu <= 0 {
+		return math.Min(0, sf+math.Log1p(-term))
+	}
+	return math.Log1p(-math.Min(math.Exp(sf+math.Log1p(term)), 1))
 }
 
 // NegBinomialLogSF returns ln P(X ≥ k) for the negative binomial with the given mean and size r: the variance
@@ -95,7 +117,7 @@ func logBeta(a, b, lx, l1x, x float64) float64 {
 	lead := a*lx + b*l1x + lab - la - lb - math.Log(a)
 	c, d := 1.0, 1/nonzero(1-(a+b)*x/(a+1))
 	h := d
-	for i := 1; i < maxIter; i++ {
+	for i := 1; i < 20*maxIter; i++ { // of the order of √max(a,b), and only near the mean
 		m := float64(i)
 		even := m * (b - m) * x / ((a + 2*m - 1) * (a + 2*m))
 		d = 1 / nonzero(1+even*d)

@@ -91,6 +91,38 @@ func TestTailFallsWithTheCount(t *testing.T) {
 	})
 }
 
+// Large counts take another way; where the ways meet they must agree, and far beyond it they must be right.
+func TestLargeCounts(t *testing.T) {
+	for z := -6.0; z < 60; z += 0.37 {
+		const mean = 10_001.0
+		k := math.Round(mean + z*100)
+		if k <= 1e4 {
+			continue
+		}
+		got, want := tail.PoissonLogSF(k, mean), tail.NegBinomialLogSF(k, mean, 9e8)
+		if math.Abs(got-want) > 2e-4*(1+math.Abs(want)) {
+			t.Errorf("P(X>=%v | %v): ln p = %v, by the incomplete beta function %v", k, mean, got, want)
+		}
+	}
+	for _, mean := range []float64{1e6, 1e9} {
+		for _, z := range []float64{-2, 0, 1, 5} {
+			k := math.Round(mean + z*math.Sqrt(mean))
+			want := mathext.GammaIncReg(k, mean)
+			if mean > 1e8 { // there the normal distribution with a correction for continuity is all but exact
+				want = math.Exp(tail.NormalLogSF((k - 0.5 - mean) / math.Sqrt(mean)))
+			}
+			if got := math.Exp(tail.PoissonLogSF(k, mean)); math.Abs(got-want) > 2e-3*want {
+				t.Errorf("P(X>=%v | %v) = %v, want %v", k, mean, got, want)
+			}
+			if got := math.Exp(tail.NegBinomialLogSF(math.Round(mean+z*math.Sqrt(5*mean)), mean, mean/4)); mean > 1e8 {
+				if want := math.Exp(tail.NormalLogSF(z)); math.Abs(got-want) > 5e-3*want {
+					t.Errorf("negative binomial at %v deviations of mean %v: %v, want %v", z, mean, got, want)
+				}
+			}
+		}
+	}
+}
+
 func ExampleCountLogSF() {
 	// An agent reads 14 profiles in twenty minutes, give or take; today it read 2,310.
 	fmt.Printf("p = 1e%.0f\n", tail.CountLogSF(2310, 14, 100)/math.Ln10)
