@@ -7,7 +7,7 @@ help: ## Say what can be made
 build: ## Build bin/astray
 	CGO_ENABLED=0 go build -trimpath -o bin/astray ./cmd/astray
 
-demo: build ## Stream a file through broker, engine and database: make demo ARGS="--events FILE"
+demo: build ## Show everything at work: make demo ARGS="--duration 60s", ARGS="--events FILE"
 	bin/astray demo $(ARGS)
 
 lint: ## gofmt, go vet and staticcheck

@@ -2,203 +2,139 @@ package main
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
 	"os"
+	"sync"
 	"time"
 
-	native "github.com/ClickHouse/clickhouse-go/v2"
 	"github.com/spf13/cobra"
-	"github.com/twmb/franz-go/pkg/kfake"
+	"golang.org/x/term"
 
-	"github.com/astray-dev/astray/cmd/internal/app"
-	"github.com/astray-dev/astray/deploy/embedded"
-	"github.com/astray-dev/astray/ingest/decode"
+	"github.com/astray-dev/astray/cmd/internal/demo"
+	"github.com/astray-dev/astray/detect"
 	"github.com/astray-dev/astray/ingest/file"
-	"github.com/astray-dev/astray/ingest/kafka"
+	"github.com/astray-dev/astray/ingest/simulate"
 )
 
 func demoCommand() *cobra.Command {
-	var events string
-	var duration time.Duration
+	var cfg demo.Config
+	var events, truth string
+	var budget float64
+	var plain bool
 	c := &cobra.Command{
-		Use: "demo", Short: "Start an embedded broker, database and engine, and stream a file of events through them", Args: cobra.NoArgs,
-		Example: "  astray demo --events events.ndjson.zst --duration 60s",
+		Use: "demo", Short: "Show everything at work: broker, database and engine, and a world of agents that goes astray",
+		Long: "Show everything at work: an embedded broker and database, the engine as `astray run` starts it, and a simulated\n" +
+			"network of agents. Its past is streamed at full speed, so that every agent has a baseline; then it goes on at a\n" +
+			"pace, with attacks mixed in. It ends at Ctrl-C or q, or after --duration, with a line of figures read back from\n" +
+			"the database. The first run fetches the embedded database (178 MB) through npm.",
+		Example: "  astray demo\n  astray demo --duration 60s\n  astray demo --events events.ndjson.zst",
+		Args:    cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
+			switch {
+			case !(cfg.Speed >= 1):
+				return usageError{errors.New("--speed: 1 or more")}
+			case cfg.Duration < 0:
+				return usageError{errors.New("--duration: more than 0")}
+			case cfg.App.Partitions < 1:
+				return usageError{errors.New("--partitions: 1 or more")}
+			case budget <= 0:
+				return usageError{errors.New("--alert-budget: more than 0")}
+			case truth != "" && events == "":
+				return usageError{errors.New("--truth: goes with --events")}
+			}
+			cfg.App.Detect = detect.Config{Budget: budget}
 			if events == "" {
-				return usageError{errors.New("--events: name an NDJSON file (.gz, .zst, - for standard input)")}
+				// Only to have mistakes named before anything is started.
+				if _, err := simulate.New(simulate.Config{Agents: cfg.Agents, Days: cfg.History + 1, Quiet: cfg.History, Attacks: cfg.Attacks}); err != nil || cfg.History < 0.1 {
+					return usageError{errors.Join(errors.New("the world cannot be made"), err)}
+				}
+			} else {
+				in, err := file.Open(events, cmd.InOrStdin())
+				if err != nil {
+					return fmt.Errorf("--events: %w", err)
+				}
+				defer in.Close()
+				cfg.Events = in
+			}
+			if truth != "" {
+				text, err := os.ReadFile(truth)
+				if err != nil {
+					return fmt.Errorf("--truth: %w", err)
+				}
+				cfg.Truth = new(simulate.Truth)
+				if err := json.Unmarshal(text, cfg.Truth); err != nil {
+					return fmt.Errorf("--truth: %s: %w", truth, err)
+				}
 			}
 			ctx, stop, release := signals(cmd.Context())
 			defer release()
-			return demo(ctx, stop, events, duration, cmd.InOrStdin(), cmd.OutOrStdout())
+			return runDemo(ctx, stop, cfg, plain, events == "-", cmd.InOrStdin(), cmd.OutOrStdout())
 		},
 	}
-	c.Flags().StringVar(&events, "events", "", "NDJSON `FILE` of events")
-	c.Flags().DurationVar(&duration, "duration", 0, "end by itself after this long (default: at Ctrl-C)")
+	f := c.Flags()
+	f.IntVar(&cfg.Agents, "agents", 300, "`NUMBER` of agents in the world")
+	f.Float64Var(&cfg.History, "days", 5, "`DAYS` of its past")
+	f.Float64Var(&cfg.Speed, "speed", 240, "how much `FASTER` than the clock the world goes on after its past; 1 is real time")
+	f.Uint64Var(&cfg.Seed, "seed", 1, "`SEED` of everything that is random in it")
+	f.StringSliceVar(&cfg.Attacks, "attacks", nil, "`KINDS` of attack to mix in, separated by commas, or none (default all)")
+	f.StringVar(&events, "events", "", "stream the NDJSON `FILE` instead of a world (.gz, .zst, - for standard input)")
+	f.StringVar(&truth, "truth", "", "`FILE` of the attacks in --events, as astray simulate writes it")
+	f.DurationVar(&cfg.Duration, "duration", 0, "end by itself after this `TIME`, what is downloaded included (default: at Ctrl-C)")
+	f.StringVar(&cfg.Dir, "data-dir", "", "`DIR` to keep broker and database in; a later demo goes on there (default: a temporary one)")
+	f.StringSliceVar(&cfg.Brokers, "kafka", nil, "brokers to use instead of the embedded one, `HOST:PORT`, separated by commas")
+	f.StringVar(&cfg.DSN, "clickhouse-dsn", os.Getenv("ASTRAY_CLICKHOUSE_DSN"), "ClickHouse database to use instead of the embedded one, as a `DSN`; better in ASTRAY_CLICKHOUSE_DSN")
+	f.Lookup("clickhouse-dsn").DefValue = ""
+	f.IntVar(&cfg.App.Partitions, "partitions", 4, "`NUMBER` of partitions of the topic of events")
+	f.Float64Var(&budget, "alert-budget", 1, "false alerts per 1,000 agent-days to aim at")
+	f.BoolVar(&plain, "plain", false, "print lines, even to a terminal")
 	return c
 }
 
-func demo(ctx context.Context, stop <-chan struct{}, events string, duration time.Duration, stdin io.Reader, out io.Writer) (err error) {
-	in, err := file.Open(events, stdin)
-	if err != nil {
-		return fmt.Errorf("--events: %w", err)
-	}
-	defer in.Close()
-	dir, err := os.MkdirTemp("", "astray-demo-")
-	if err != nil {
-		return err
-	}
-	defer func() { err = errors.Join(err, os.RemoveAll(dir)) }()
-	shown := int64(-1)
-	server, err := embedded.StartClickHouse(ctx, embedded.Options{Dir: dir, Progress: func(what string, done, total int64) {
-		if part := 10 * done / max(total, 1); part != shown {
-			shown = part
-			fmt.Fprintf(out, "%s %d %%\n", what, 10*part)
-		}
-	}})
-	if err != nil {
-		return err
-	}
-	defer func() {
-		ending, cancel := context.WithTimeout(context.WithoutCancel(ctx), 10*time.Second)
+// runDemo runs a demo on the screen that out has, and prints its result as the last line.
+func runDemo(ctx context.Context, stop <-chan struct{}, cfg demo.Config, plain, stdinTaken bool, stdin io.Reader, out io.Writer) error {
+	if f, ok := out.(*os.File); ok && !plain && term.IsTerminal(int(f.Fd())) {
+		ctx, cancel := context.WithCancel(ctx)
 		defer cancel()
-		err = errors.Join(err, server.Stop(ending))
-	}()
-	broker, err := kfake.NewCluster(kfake.NumBrokers(1), kfake.SeedTopics(4, app.Events), kfake.SeedTopics(1, app.Alerts, app.Dead))
-	if err != nil {
-		return fmt.Errorf("embedded broker: %w", err)
-	}
-	defer broker.Close()
-	fmt.Fprintf(out, "database: %s\n          %s\n", server.ClientCommand(), server.HTTPURL())
-	ended := make(chan error, 1)
-	finish := make(chan struct{})
-	go func() { ended <- app.Run(ctx, finish, app.Config{Brokers: broker.ListenAddrs(), DSN: server.DSN()}) }()
-	produced := make(chan streamed, 1)
-	streaming, enough := context.WithCancel(ctx)
-	defer enough()
-	go func() {
-		n, err := stream(streaming, in, broker.ListenAddrs())
-		produced <- streamed{n, err}
-	}()
-	opt, err := native.ParseDSN(server.DSN())
-	if err != nil {
-		return err
-	}
-	conn, err := native.Open(opt)
-	if err != nil {
-		return err
-	}
-	defer conn.Close()
-	var total streamed
-	tick := time.NewTicker(time.Second)
-	defer tick.Stop()
-	var end <-chan time.Time
-	if duration > 0 {
-		t := time.NewTimer(duration)
-		defer t.Stop()
-		end = t.C
-	}
-	told := map[string]bool{}
-	var c counts
-	enoughSaid := false
-	for done := false; !done; {
-		select {
-		case err := <-ended:
-			return errors.Join(errors.New("the engine ended by itself"), err)
-		case total = <-produced:
-			if total.err != nil && !enoughSaid {
-				return total.err
+		// In this mode the terminal gives Ctrl-C as a key. As with signals, the first one ends the demo, the second
+		// one at once.
+		first := make(chan struct{})
+		var once sync.Once
+		presses := 0
+		quit := func() {
+			once.Do(func() { close(first) })
+			if presses++; presses > 1 {
+				cancel()
 			}
-			fmt.Fprintf(out, "all %d messages are on the topic\n", total.n)
-			produced = nil
-		case <-tick.C:
-			before := c.stored
-			if c.read(ctx, conn) != nil {
-				continue // the schema is not there yet
-			}
-			fmt.Fprintf(out, "events %d (+%d/s)  agents %d  alerts %d\n", c.stored, c.stored-before, c.agents, c.alerts)
-			if err := tell(ctx, conn, told, out); err != nil {
-				return err
-			}
-			// Asked to end, it lets what is on the topic arrive first.
-			done = enoughSaid && produced == nil && c.stored+c.dead >= uint64(total.n)
-		case <-end:
-			enoughSaid, end = true, nil
-			enough()
-		case <-stop:
-			enoughSaid, stop = true, nil
-			enough()
-		case <-ctx.Done():
-			return ctx.Err()
 		}
-	}
-	close(finish)
-	if err := <-ended; err != nil {
-		return err
-	}
-	if err := c.read(ctx, conn); err != nil {
-		return err
-	}
-	fmt.Fprintf(out, "demo: produced=%d stored=%d dead=%d alerts=%d attacks=0 found=0\n", total.n, c.stored, c.dead, c.alerts)
-	return nil
-}
-
-type streamed struct {
-	n   int
-	err error
-}
-
-// stream writes each line of the file to the topic as it is, keyed by agent.
-func stream(ctx context.Context, in io.Reader, brokers []string) (n int, err error) {
-	p, err := kafka.NewProducer(kafka.Config{Brokers: brokers}, app.Events)
-	if err != nil {
-		return 0, err
-	}
-	defer func() { err = errors.Join(err, p.Close()) }()
-	var messages []kafka.Message
-	err = file.Batches(in, noClock, func(b *file.Batch) error {
-		messages = messages[:0]
-		for i := range b.Events {
-			e := &b.Events[i]
-			messages = append(messages, kafka.Message{Key: []byte(e.AgentID), Value: decode.AppendEvent(nil, e)})
+		var keys io.Reader
+		if k, ok := stdin.(*os.File); ok && !stdinTaken && term.IsTerminal(int(k.Fd())) {
+			keys = k
 		}
-		// A batch that was begun is written to its end, so that what is counted is what is on the topic.
-		if err := ctx.Err(); err != nil {
+		screen := demo.NewTerminal(keys, out, quit)
+		cfg.Screen = screen
+		go func() {
+			select {
+			case <-stop:
+				once.Do(func() { close(first) })
+			case <-ctx.Done():
+			}
+		}()
+		result, err := demo.Run(ctx, first, cfg)
+		if err := errors.Join(err, screen.Close()); err != nil {
 			return err
 		}
-		if err := p.Produce(context.WithoutCancel(ctx), messages...); err != nil {
-			return err
-		}
-		n += len(messages)
-		return nil
-	})
-	return n, err
-}
-
-type counts struct{ stored, dead, alerts, agents uint64 }
-
-func (c *counts) read(ctx context.Context, conn native.Conn) error {
-	return conn.QueryRow(ctx, `SELECT (SELECT count() FROM events), (SELECT count() FROM dead_letters FINAL),
-		(SELECT count() FROM alerts FINAL), (SELECT uniq(agent_id) FROM events)`).Scan(&c.stored, &c.dead, &c.alerts, &c.agents)
-}
-
-// tell prints the alerts that were not told yet. Text of agents is quoted, so that it cannot move the cursor.
-func tell(ctx context.Context, conn native.Conn, told map[string]bool, out io.Writer) error {
-	rows, err := conn.Query(ctx, "SELECT id, severity, title, reason FROM alerts FINAL ORDER BY time, id LIMIT 1000")
-	if err != nil {
+		_, err = fmt.Fprintln(out, result)
 		return err
 	}
-	defer rows.Close()
-	for rows.Next() {
-		var id, severity, title, reason string
-		if err := rows.Scan(&id, &severity, &title, &reason); err != nil {
-			return err
-		}
-		if !told[id] {
-			told[id] = true
-			fmt.Fprintf(out, "ALERT %s %.200q\n      %s\n", severity, title, reason)
-		}
+	screen := &demo.Lines{Out: out, Every: 5 * time.Second, Now: time.Now}
+	cfg.Screen = screen
+	result, err := demo.Run(ctx, stop, cfg)
+	if err := errors.Join(err, screen.Close()); err != nil {
+		return err
 	}
-	return rows.Err()
+	_, err = fmt.Fprintln(out, result)
+	return err
 }

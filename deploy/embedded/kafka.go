@@ -3,6 +3,7 @@ package embedded
 import (
 	"fmt"
 	"net"
+	"strconv"
 
 	"github.com/twmb/franz-go/pkg/kfake"
 )
@@ -12,6 +13,9 @@ type KafkaOptions struct {
 	Topics map[string]int32 // topics to make, with how many partitions
 	Port   int              // on loopback; default: one that is free
 	Dir    string           // where records are kept; in memory when empty
+	// Retain bounds a partition's log, bytes, checked once a minute: what was read long ago is dropped first.
+	// Default: everything is kept.
+	Retain int64
 }
 
 // Kafka is a broker in this process, on loopback. Records written to it are gone with it unless it has a Dir.
@@ -28,6 +32,11 @@ func StartKafka(opt KafkaOptions) (*Kafka, error) {
 	}
 	if opt.Dir != "" {
 		options = append(options, kfake.DataDir(opt.Dir))
+	}
+	if opt.Retain > 0 {
+		options = append(options, kfake.BrokerConfigs(map[string]string{
+			"log.retention.bytes": strconv.FormatInt(opt.Retain, 10), "log.cleaner.backoff.ms": "60000",
+		}))
 	}
 	c, err := kfake.NewCluster(options...)
 	if err != nil {
