@@ -34,8 +34,11 @@ type Config struct {
 	Partitions int    // of topics that do not exist yet, default 4
 	DSN        string // ClickHouse
 	Detect     detect.Config
-	Log        *slog.Logger
-	Registry   prometheus.Registerer
+	Receive    Receive
+
+	DuplicateWindow int // ids remembered per partition; 0: none
+	Log             *slog.Logger
+	Registry        prometheus.Registerer
 }
 
 // Run migrates the schema and works on the topic until stop is closed (it drains, checkpoints, commits and leaves
@@ -73,15 +76,27 @@ func Run(ctx context.Context, stop <-chan struct{}, cfg Config) (err error) {
 	}
 	defer func() { err = errors.Join(err, out.Close()) }()
 	formats := pipeline.NewFormats(nil, cfg.Registry)
-	worker, err := pipeline.New(pipeline.Config{
+	work := pipeline.Config{
 		Store:     store,
 		NewBlock:  func(claim pipeline.Checkpoint) (pipeline.Block, error) { return store.NewBlock(claim), nil },
 		NewEngine: func(string, int32) (pipeline.Engine, error) { return detect.New(cfg.Detect, catalog.All()...), nil },
 		NewDecode: formats.Decode,
 		Sink:      out, Log: cfg.Log, Metrics: pipeline.NewMetrics(cfg.Registry),
-	})
+	}
+	if cfg.DuplicateWindow > 0 {
+		work.NewDeduper = func() pipeline.Deduper { return pipeline.NewWindow(cfg.DuplicateWindow) }
+	}
+	worker, err := pipeline.New(work)
 	if err != nil {
 		return err
+	}
+	if cfg.Receive.Listen != "" {
+		var stopReceiving func() error
+		if stopReceiving, err = receive(ctx, cfg.Receive, bus, Events, cfg.Log, cfg.Registry); err != nil {
+			return err
+		}
+		// What was accepted is on the topic: it is read by whoever reads next.
+		defer func() { err = errors.Join(err, stopReceiving()) }()
 	}
 	return kafka.Run(ctx, stop, bus, worker.Handle)
 }

@@ -28,6 +28,7 @@ type Config struct {
 	Triage      Triage
 	DeadLetters DeadLetters
 	HTTP        HTTP
+	Receive     Receive
 	Log         Log
 	// FingerprintKey keys the fingerprints that stand for secrets; empty: the key that is the same everywhere.
 	FingerprintKey []byte
@@ -102,6 +103,17 @@ type HTTP struct {
 	StalledAfter         time.Duration
 
 	tokenFile string
+}
+
+// Receive is the listener that takes events.
+type Receive struct {
+	Listen                  string // host:port, "off" for none
+	TokensFile              string
+	AllowUnauthenticated    bool // on loopback only
+	CertFile, KeyFile       string
+	EventsPerSecond         int // of a token that has no limit of its own, 0: any
+	BytesPerSecond, MaxBody int64
+	MaxRequests             int
 }
 
 // Log is what the process says about itself.
@@ -199,6 +211,16 @@ func Fields() []Field {
 		boolean("http.allow_unauthenticated", "false", "answer beyond loopback without a token", func(c *Config) *bool { return &c.HTTP.AllowUnauthenticated }),
 		boolean("http.pprof", "false", "serve profiles under /debug/pprof", func(c *Config) *bool { return &c.HTTP.Pprof }),
 		duration("http.stalled_after", "2m", "age of the oldest record without a checkpoint at which /readyz says no", func(c *Config) *time.Duration { return &c.HTTP.StalledAfter }, 10*time.Second, 24*time.Hour),
+
+		text("receive.listen", "off", "where events are taken over HTTP, such as 127.0.0.1:4318; off for nowhere", func(c *Config) *string { return &c.Receive.Listen }, listen),
+		text("receive.tokens_file", "", "file of those who may send, a name and a token a line", func(c *Config) *string { return &c.Receive.TokensFile }, nil),
+		boolean("receive.allow_unauthenticated", "false", "take events without a token, on loopback only", func(c *Config) *bool { return &c.Receive.AllowUnauthenticated }),
+		text("receive.cert_file", "", "certificate, PEM, to take events over TLS", func(c *Config) *string { return &c.Receive.CertFile }, nil),
+		text("receive.key_file", "", "its key, PEM", func(c *Config) *string { return &c.Receive.KeyFile }, nil),
+		integer("receive.events_per_second", "10000", "events a second of a token without a limit of its own; 0 for no limit", func(c *Config) *int { return &c.Receive.EventsPerSecond }, 0, 100_000_000),
+		size("receive.bytes_per_second", "16MiB", "bytes a second of a token without a limit of its own, after decompression", func(c *Config) *int64 { return &c.Receive.BytesPerSecond }, 1<<10, 1<<30),
+		size("receive.max_body", "4MiB", "largest body of a request, before and after decompression", func(c *Config) *int64 { return &c.Receive.MaxBody }, 1<<10, 64<<20),
+		integer("receive.max_requests", "32", "requests under way at once", func(c *Config) *int { return &c.Receive.MaxRequests }, 1, 10_000),
 
 		text("log.format", "text", "text or json", func(c *Config) *string { return &c.Log.Format }, oneOf("text", "json")),
 		text("log.level", "info", "debug, info, warn or error", func(c *Config) *string { return &c.Log.Level }, oneOf("debug", "info", "warn", "error")),

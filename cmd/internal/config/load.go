@@ -629,6 +629,14 @@ func (l *loader) whole() {
 	if h := &c.HTTP; h.Listen != "off" && !Loopback(h.Listen) && h.Token == "" && h.tokenFile == "" && !h.AllowUnauthenticated {
 		l.badKey("http.listen", "%s can be reached from other machines: set http.token_file, or http.allow_unauthenticated: true if something in front of it asks who is there", h.Listen)
 	}
+	if r := &c.Receive; r.Listen != "off" {
+		if r.TokensFile == "" && !(r.AllowUnauthenticated && Loopback(r.Listen)) {
+			l.badKey("receive.listen", "%s takes events of whoever asks: set receive.tokens_file (on loopback receive.allow_unauthenticated: true does)", r.Listen)
+		}
+		if (r.CertFile == "") != (r.KeyFile == "") {
+			l.badKey("receive.cert_file", "and receive.key_file go together")
+		}
+	}
 }
 
 // Ready reports what run needs and is not set.

@@ -1,0 +1,156 @@
+package app_test
+
+import (
+	"context"
+	"fmt"
+	"net"
+	"net/http"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	native "github.com/ClickHouse/clickhouse-go/v2"
+	"github.com/prometheus/client_golang/prometheus"
+	"github.com/twmb/franz-go/pkg/kfake"
+
+	"github.com/astray-dev/astray/cmd/internal/app"
+	"github.com/astray-dev/astray/deploy/embedded"
+	"github.com/astray-dev/astray/ingest/kafka"
+)
+
+// What comes in over HTTP and in other formats is in the tables, and spans that are sent
+// twice, by different ways, are there once.
+func TestEventsOverHTTPAndInOtherFormats(t *testing.T) {
+	ctx, cancel := context.WithTimeout(t.Context(), 3*time.Minute)
+	defer cancel()
+	server, err := embedded.StartClickHouse(ctx, embedded.Options{Dir: t.TempDir()})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer server.Kill()
+	broker, err := kfake.NewCluster(kfake.NumBrokers(1), kfake.SeedTopics(1, app.Events, app.Alerts, app.Dead))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer broker.Close()
+	opt, err := native.ParseDSN(server.DSN())
+	if err != nil {
+		t.Fatal(err)
+	}
+	conn, err := native.Open(opt)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer conn.Close()
+	if err := conn.Exec(ctx, "CREATE DATABASE formats ENGINE = Atomic"); err != nil {
+		t.Fatal(err)
+	}
+	dsn := server.DSN()[:len(server.DSN())-len("default")] + "formats"
+	const token = "0123456789abcdef"
+	tokens := filepath.Join(t.TempDir(), "tokens")
+	if err := os.WriteFile(tokens, []byte("test "+token+"\n"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	// A free port: the listener has to be found from outside.
+	probe, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	address := probe.Addr().String()
+	probe.Close()
+	stop, done := make(chan struct{}), make(chan error, 1)
+	cfg := app.Config{Brokers: broker.ListenAddrs(), DSN: dsn, Registry: prometheus.NewRegistry(), DuplicateWindow: 1000,
+		Receive: app.Receive{Listen: address, TokensFile: tokens}}
+	go func() { done <- app.Run(ctx, stop, cfg) }()
+	tick := time.NewTicker(50 * time.Millisecond)
+	defer tick.Stop()
+	wait := func(what string, ok func() bool) {
+		t.Helper()
+		for !ok() {
+			select {
+			case err := <-done:
+				t.Fatalf("it ended by itself: %v", err)
+			case <-tick.C:
+			case <-ctx.Done():
+				t.Fatalf("%s did not come in time", what)
+			}
+		}
+	}
+	post := func(path, kind, body string) int {
+		r, err := http.NewRequestWithContext(ctx, http.MethodPost, "http://"+address+path, strings.NewReader(body))
+		if err != nil {
+			t.Fatal(err)
+		}
+		r.Header.Set("Authorization", "Bearer "+token)
+		r.Header.Set("Content-Type", kind)
+		res, err := http.DefaultClient.Do(r)
+		if err != nil {
+			return 0
+		}
+		defer res.Body.Close()
+		return res.StatusCode
+	}
+	wait("the listener", func() bool { return post("/v1/events", "application/x-ndjson", "") == 202 })
+	now := time.Now().UnixMilli()
+	event := fmt.Sprintf(`{"id":"h1","time":%d,"kind":"post","agent_id":"a","action":"post.create","content":"hello"}`, now)
+	if status := post("/v1/events", "application/x-ndjson", event); status != 202 {
+		t.Fatal(status)
+	}
+	span := fmt.Sprintf(`{"resourceSpans":[{"resource":{"attributes":[{"key":"service.name","value":{"stringValue":"s"}}]},"scopeSpans":[{"spans":[
+		{"traceId":"5b8efff798038103d269b633813fc60c","spanId":"eee19b7ec3c1b174","startTimeUnixNano":"%d","attributes":[{"key":"gen_ai.operation.name","value":{"stringValue":"chat"}}]}]}]}]}`, now*1_000_000)
+	if status := post("/v1/traces", "application/json", span); status != 200 {
+		t.Fatal(status)
+	}
+	producer, err := kafka.NewProducer(kafka.Config{Brokers: broker.ListenAddrs()}, app.Events)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer producer.Close()
+	header := func(k, v string) kafka.Header { return kafka.Header{Key: k, Value: []byte(v)} }
+	err = producer.Produce(ctx,
+		kafka.Message{Key: []byte("s"), Value: []byte(span)}, // the same span once more
+		kafka.Message{Key: []byte("o"), Value: fmt.Appendf(nil, `{"class_uid":6003,"activity_id":2,"metadata":{"uid":"o1"},"time":%d,"ai_agent":{"uid":"o"},"api":{"operation":"ListFiles"}}`, now)},
+		kafka.Message{Key: []byte("c"), Value: fmt.Appendf(nil, `{"kind":"api_call","agent_id":"c","action":"post.get","time":%d}`, now),
+			Headers: []kafka.Header{header("ce_specversion", "1.0"), header("ce_id", "7"), header("ce_source", "/s"), header("ce_type", "t")}},
+		kafka.Message{Value: []byte(`{"resourceSpans":[]}`)},
+		kafka.Message{Value: []byte(`{"class_uid":6002}`)},
+		kafka.Message{Key: []byte("z"), Value: fmt.Appendf(nil, `{"id":"last","time":%d,"kind":"post","agent_id":"z","action":"post.create"}`, now)})
+	if err != nil {
+		t.Fatal(err)
+	}
+	count := func(query string) (rows uint64) {
+		if err := conn.QueryRow(ctx, query).Scan(&rows); err != nil {
+			t.Fatalf("%s: %v", query, err)
+		}
+		return rows
+	}
+	wait("the last event", func() bool { return count("SELECT count() FROM formats.events WHERE id = 'last'") == 1 })
+	wait("the dead letter", func() bool { return count("SELECT count() FROM formats.dead_letters FINAL") == 1 })
+	close(stop)
+	if err := <-done; err != nil {
+		t.Fatal(err)
+	}
+	http.DefaultClient.CloseIdleConnections()
+	rows, err := conn.Query(ctx, "SELECT id, agent_id FROM formats.events ORDER BY id")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer rows.Close()
+	var got []string
+	for rows.Next() {
+		var id, agent string
+		if err := rows.Scan(&id, &agent); err != nil {
+			t.Fatal(err)
+		}
+		got = append(got, id+" "+agent)
+	}
+	want := "/s/7 c|5b8efff798038103d269b633813fc60c-eee19b7ec3c1b174 s|h1 a|last z|o1 o"
+	if strings.Join(got, "|") != want {
+		t.Errorf("stored %v, want %s", got, want)
+	}
+	if n := count("SELECT count() FROM formats.dead_letters FINAL WHERE code = 'unsupported'"); n != 1 {
+		t.Errorf("%d dead letters of the other class", n)
+	}
+}
