@@ -22,4 +22,21 @@ bench: ## Benchmarks, ten rounds, in the form benchstat reads
 	go test -run '^$$' -bench . -count 10 ./...
 
 
-.PHONY: help build demo lint test bench
+PLUGIN := dashboards/astray-app
+NPM := nice -n 10 npm --prefix $(PLUGIN)
+
+$(PLUGIN)/node_modules/.package-lock.json: $(PLUGIN)/package.json $(PLUGIN)/package-lock.json
+	nice -n 10 npm ci --prefix $(PLUGIN) --ignore-scripts --no-progress --loglevel=error
+	@touch $@
+
+plugin-frontend: $(PLUGIN)/node_modules/.package-lock.json ## The Grafana app's pages into dashboards/astray-app/dist
+	$(NPM) run build
+
+plugin: plugin-frontend plugin-backend ## A directory that Grafana loads as it is: dashboards/astray-app/dist
+
+plugin-zip: plugin ## The same as dist/astray-app.zip
+	@mkdir -p dist && rm -f dist/astray-app.zip
+	rm -rf dist/astray-app && cp -r $(PLUGIN)/dist dist/astray-app
+	cd dist && python3 -m zipfile -c astray-app.zip astray-app
+
+.PHONY: help build demo lint test bench plugin plugin-frontend plugin-zip

@@ -2,6 +2,9 @@ module github.com/astray-dev/astray
 
 go 1.26.5
 
+// JavaScript packages that happen to hold Go files are none of ours.
+ignore ./dashboards/astray-app/node_modules
+
 require (
 	dario.cat/mergo v1.0.2 // indirect
 	github.com/BobuSumisu/aho-corasick v1.0.3 // indirect

@@ -1,0 +1,82 @@
+/** Numbers and times as people read them. */
+
+export function count(n: number): string {
+  if (!Number.isFinite(n)) {
+    return '–';
+  }
+  if (Math.abs(n) >= 1e9) {
+    return `${trim(n / 1e9)} G`;
+  }
+  if (Math.abs(n) >= 1e6) {
+    return `${trim(n / 1e6)} M`;
+  }
+  if (Math.abs(n) >= 1e4) {
+    return `${trim(n / 1e3)} k`;
+  }
+  return Math.abs(n) >= 10 || Number.isInteger(n) ? Math.round(n).toLocaleString('en') : trim(n, 2);
+}
+
+function trim(n: number, digits = 1): string {
+  return String(Number(n.toFixed(digits)));
+}
+
+export function bytes(n: number): string {
+  const units = ['B', 'KiB', 'MiB', 'GiB', 'TiB', 'PiB'];
+  let i = 0;
+  while (Math.abs(n) >= 1024 && i < units.length - 1) {
+    n /= 1024;
+    i++;
+  }
+  return `${trim(n)} ${units[i]}`;
+}
+
+/** A span in seconds, with its two largest units. */
+export function span(seconds: number): string {
+  if (!Number.isFinite(seconds) || seconds < 0) {
+    return '–';
+  }
+  const units: Array<[string, number]> = [
+    ['d', 86400],
+    ['h', 3600],
+    ['min', 60],
+    ['s', 1],
+  ];
+  const first = units.findIndex(([, size]) => seconds >= size);
+  if (first < 0) {
+    return seconds === 0 ? '0 s' : '< 1 s';
+  }
+  const [unit, size] = units[first];
+  const whole = Math.floor(seconds / size);
+  const next = units[first + 1];
+  const rest = next ? Math.floor((seconds - whole * size) / next[1]) : 0;
+  return rest > 0 && whole < 10 ? `${whole} ${unit} ${rest} ${next[0]}` : `${whole} ${unit}`;
+}
+
+export function ago(time: string, now: number): string {
+  const seconds = (now - Date.parse(time)) / 1000;
+  return seconds < 5 ? 'now' : `${span(seconds).replace(/ (\d+ \w+)$/, (m) => (seconds < 36000 ? m : ''))} ago`;
+}
+
+/** An instant in UTC, to the second. */
+export function instant(time: string): string {
+  const ms = Date.parse(time);
+  return Number.isNaN(ms) ? '–' : new Date(ms).toISOString().slice(0, 19).replace('T', ' ');
+}
+
+/** How certain: a share as a percentage that never rounds to certainty. */
+export function percent(share: number): string {
+  return share > 0.99 && share < 1 ? '> 99 %' : `${Math.round(share * 100)} %`;
+}
+
+/** "distinct_objects_1h" and the like in words. */
+export function words(name: string): string {
+  return name.replace(/[_-]+/g, ' ').trim();
+}
+
+/** How far beyond the band, as people say it: "165 × expected". */
+export function times(observed: number, expected: number): string {
+  if (expected <= 0) {
+    return observed > 0 ? 'never seen before' : 'as expected';
+  }
+  return `${count(observed / expected)} × expected`;
+}
