@@ -1,6 +1,7 @@
 package decode_test
 
 import (
+	"os"
 	"testing"
 
 	"github.com/astray-dev/astray/ingest/decode"
@@ -43,4 +44,37 @@ func BenchmarkAppendEvent(b *testing.B) {
 		line = decode.AppendEvent(line[:0], &e)
 	}
 	b.SetBytes(int64(len(line)))
+}
+
+// BenchmarkFormats decodes the same through the recognition of formats, and messages of the other formats.
+func BenchmarkFormats(b *testing.B) {
+	run := func(name string, msg []byte) {
+		b.Run(name, func(b *testing.B) {
+			var f decode.Formats
+			var events [8]event.Event
+			n := 0
+			next := func() *event.Event {
+				n++
+				return &events[n-1]
+			}
+			b.ReportAllocs()
+			b.SetBytes(int64(len(msg)))
+			for b.Loop() {
+				n = 0
+				if err := f.Decode(decode.Message{Value: msg}, now, next); err != nil {
+					b.Fatal(err)
+				}
+			}
+			b.ReportMetric(float64(n), "events/op")
+		})
+	}
+	run("native", []byte(typical))
+	for _, name := range []string{"ocsf_ai_operation", "otlp_genai_agent", "cloudevents_native"} {
+		msg, err := os.ReadFile("testdata/formats/" + name + ".json")
+		if err != nil {
+			b.Fatal(err)
+		}
+		run(name, msg)
+	}
+	run("otlp_protobuf", marshal(b, agentExport()))
 }

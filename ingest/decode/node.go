@@ -14,6 +14,7 @@ type tree struct {
 	in    scanner
 	nodes []node // nodes[0] stands for what is absent, nodes[1] is the root
 	most  int    // how many there may be
+	dots  bool   // a key has a dot, so that two paths may read the same
 }
 
 type node struct {
@@ -37,6 +38,7 @@ func (t *tree) parse(msg []byte, limit int) error {
 		return errLarge
 	}
 	t.release()
+	t.dots = false
 	t.most = max(1<<16, len(msg)/8)
 	t.in = scanner{b: msg, s: string(msg)}
 	t.in.bad = !utf8.ValidString(t.in.s)
@@ -128,6 +130,7 @@ func (t *tree) children(n int32, open byte, depth int) error {
 			if !keys.add(key) {
 				return reject(event.CodeDuplicateKey, clip(key), "stands once in its object")
 			}
+			t.dots = t.dots || strings.IndexByte(key, '.') >= 0
 		}
 		child := int32(len(t.nodes))
 		if last == 0 {

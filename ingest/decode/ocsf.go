@@ -173,12 +173,12 @@ func (f *Formats) ocsf(value []byte) error {
 		}
 	}
 	var refused error
-	var named keySet // a.b may be a path and a key
+	var named keySet
 	t.leaves(root, make([]byte, 0, 128), func(path []byte, x *node) bool {
 		if refused = f.charge(len(path) + len(x.text)); refused != nil {
 			return false
 		}
-		if key := string(path); named.add(key) {
+		if key := string(path); !t.dots || named.add(key) {
 			e.Labels = append(e.Labels, event.Label{Key: key, Value: x.text})
 		}
 		return true

@@ -1,4 +1,4 @@
-// Package file reads events from NDJSON files, plain or compressed, for replay.
+// Package file reads events from NDJSON files, plain or compressed, for replay. A line is a message of any JSON format.
 package file
 
 import (
@@ -98,7 +98,7 @@ func Batches(r io.Reader, now int64, use func(*Batch) error) error {
 
 func read(r io.Reader, now int64, ready chan<- *Batch, free <-chan *Batch, stop <-chan struct{}) {
 	in := bufio.NewReaderSize(r, maxLine)
-	var dec decode.Decoder
+	var dec decode.Formats
 	for line := int64(1); ; {
 		var b *Batch
 		select {
@@ -108,7 +108,7 @@ func read(r io.Reader, now int64, ready chan<- *Batch, free <-chan *Batch, stop 
 		}
 		b.Events, b.Rejected, b.err = b.Events[:0], b.Rejected[:0], nil
 		last := false
-		for len(b.Events) < batchSize && len(b.Rejected) < batchSize {
+		for lines := 0; lines < batchSize && len(b.Events) < batchSize && len(b.Rejected) < batchSize; lines++ {
 			text, err := in.ReadSlice('\n')
 			if errors.Is(err, bufio.ErrBufferFull) {
 				b.Rejected = append(b.Rejected, fmt.Errorf("line %d: longer than 1 MiB (too_large)", line))
@@ -118,10 +118,21 @@ func read(r io.Reader, now int64, ready chan<- *Batch, free <-chan *Batch, stop 
 				text = nil
 			}
 			if len(text) > 0 && !blank(text) {
-				b.Events = b.Events[:len(b.Events)+1]
-				if err := dec.Decode(text, now, &b.Events[len(b.Events)-1]); err != nil {
-					b.Events = b.Events[:len(b.Events)-1]
-					b.Rejected = append(b.Rejected, fmt.Errorf("line %d: %w", line, err))
+				first := len(b.Events)
+				err := dec.Decode(decode.Message{Value: text}, now, func() *event.Event {
+					n := len(b.Events)
+					if n < cap(b.Events) {
+						b.Events = b.Events[:n+1] // with the capacity of its slices
+					} else {
+						b.Events = append(b.Events, event.Event{}) // an export of many spans
+					}
+					return &b.Events[n]
+				})
+				if err != nil {
+					b.Events = b.Events[:first]
+					if !errors.Is(err, decode.ErrNone) {
+						b.Rejected = append(b.Rejected, fmt.Errorf("line %d: %w", line, err))
+					}
 				}
 			}
 			if err != nil {

@@ -350,6 +350,29 @@ func TestRateOfAToken(t *testing.T) {
 	}
 }
 
+// Tokens are replaced while it runs; what one has used up stays used up.
+func TestTokensAreReplaced(t *testing.T) {
+	b := start(t)
+	send := func(token string) int {
+		return b.post("/v1/events", ndjson, []byte(strings.Repeat(line("e", "a")+"\n", 15)), "Authorization", "Bearer "+token).status
+	}
+	if got := send(small); got != 202 {
+		t.Fatal(got)
+	}
+	next, err := http.ParseTokens(strings.NewReader("small 0123456789abcdef-other events=10\n"), http.Limits{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	b.server.SetTokens(next)
+	if old, other := send(small), send("0123456789abcdef-other"); old != 401 || other != 429 {
+		t.Errorf("the old token got %d, the new one in debt %d", old, other)
+	}
+	b.server.SetTokens(nil)
+	if got := send(""); got != 401 {
+		t.Errorf("without a token: %d", got)
+	}
+}
+
 // Nothing is accepted that the brokers have not taken; when they are back the same request goes through.
 func TestBrokersThatDoNotAcknowledge(t *testing.T) {
 	b := start(t)

@@ -29,6 +29,7 @@ import (
 	"os"
 	"strconv"
 	"strings"
+	"sync/atomic"
 	"time"
 
 	"github.com/klauspost/compress/zstd"
@@ -68,7 +69,8 @@ type Config struct {
 // Server takes events.
 type Server struct {
 	cfg      Config
-	requests chan struct{} // one for each request that may be under way
+	tokens   atomic.Pointer[Tokens] // nil: anyone may send
+	requests chan struct{}          // one for each request that may be under way
 	decoding chan *decode.Formats
 	anyone   *Token
 	m        metrics
@@ -128,6 +130,7 @@ func New(cfg Config) (*Server, error) {
 		cfg.Now = time.Now
 	}
 	s := &Server{cfg: cfg, requests: make(chan struct{}, cfg.MaxRequests), decoding: make(chan *decode.Formats, cfg.Decoders), anyone: &Token{Name: "anyone"}}
+	s.tokens.Store(cfg.Tokens)
 	for range cfg.Decoders {
 		s.decoding <- &decode.Formats{Limit: cfg.MaxBody}
 	}
@@ -159,6 +162,14 @@ func loopback(address string) bool {
 	}
 	ip := net.ParseIP(host)
 	return ip != nil && ip.IsLoopback()
+}
+
+// SetTokens replaces those who may send, while requests are answered. It has no effect on a server without tokens.
+func (s *Server) SetTokens(t *Tokens) {
+	if old := s.tokens.Load(); old != nil && t != nil {
+		t.inherit(old)
+		s.tokens.Store(t)
+	}
 }
 
 // Listen opens the address, so that a wrong one is found before anything else starts.
@@ -255,9 +266,9 @@ func (s *Server) route(name string, act func(nethttp.ResponseWriter, *request) (
 
 func (s *Server) admit(w nethttp.ResponseWriter, q *request, act func(nethttp.ResponseWriter, *request) (int, *failure)) (int, *failure) {
 	q.token = s.anyone
-	if s.cfg.Tokens != nil {
+	if tokens := s.tokens.Load(); tokens != nil {
 		scheme, secret, _ := strings.Cut(q.Header.Get("Authorization"), " ")
-		if q.token = s.cfg.Tokens.find(strings.TrimSpace(secret)); q.token == nil || !strings.EqualFold(scheme, "bearer") {
+		if q.token = tokens.find(strings.TrimSpace(secret)); q.token == nil || !strings.EqualFold(scheme, "bearer") {
 			return 0, &failure{status: nethttp.StatusUnauthorized, text: "a valid bearer token is needed"}
 		}
 	}

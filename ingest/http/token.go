@@ -104,6 +104,25 @@ func ParseTokens(r io.Reader, def Limits) (*Tokens, error) {
 	return &all, nil
 }
 
+// inherit takes over what tokens of the same name have used up.
+func (t *Tokens) inherit(old *Tokens) {
+	for _, n := range t.list {
+		for _, o := range old.list {
+			if o.Name == n.Name {
+				n.events.take(&o.events)
+				n.bytes.take(&o.bytes)
+			}
+		}
+	}
+}
+
+// take makes b what o is.
+func (b *bucket) take(o *bucket) {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	b.have, b.last = o.have, o.last
+}
+
 // find returns whose the secret is, nil for nobody's. Hashes are compared, all of them and in constant time, so that
 // neither a token nor how much of it was guessed can be told from how long it takes.
 func (t *Tokens) find(secret string) *Token {

@@ -78,7 +78,9 @@ func (f *Formats) Decode() Decode {
 			counts[kind] = count
 		}
 		count.Inc()
-		f.passed.Add(float64(r.Passed))
+		if r.Passed > 0 {
+			f.passed.Add(float64(r.Passed))
+		}
 		if errors.Is(err, decode.ErrNone) {
 			f.none.Inc()
 		}

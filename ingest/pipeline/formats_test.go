@@ -126,3 +126,19 @@ func TestSkewForgets(t *testing.T) {
 		t.Errorf("%d remembered, %d shown", count, len(worst))
 	}
 }
+
+// BenchmarkFormats is what a worker decodes with, counting and measuring included.
+func BenchmarkFormats(b *testing.B) {
+	const typical = `{"id":"0197f3a2c4d17b2e9f60a1b2c3d4e5f6","time":"2026-03-27T10:00:00.123456Z","kind":"api_call","agent_id":"agent-004217","action":"post.get","access":"read","method":"GET","service":"feed","resource":"post/8812345","credential_id":"key-004217-a","owner_id":"owner-21","session_id":"s-99120","cohort":"reader","source_ip":"10.21.4.217","asn":64512,"status":200,"response_bytes":1832,"x":1}`
+	turn := pipeline.NewFormats(nil, nil).Decode()
+	var e event.Event
+	next := func() *event.Event { return &e }
+	m := kafka.Message{Value: []byte(typical), Time: 1_800_000_000_000_000}
+	b.ReportAllocs()
+	for n := 0; b.Loop(); n++ {
+		m.Time += 5 // 200,000 a second
+		if err := turn(&m, m.Time, next); err != nil {
+			b.Fatal(err)
+		}
+	}
+}

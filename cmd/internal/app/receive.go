@@ -4,6 +4,8 @@ import (
 	"context"
 	"errors"
 	"log/slog"
+	"os"
+	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
 
@@ -46,6 +48,11 @@ func receive(ctx context.Context, cfg Receive, bus kafka.Config, topic string, l
 	}
 	ctx, cancel := context.WithCancel(context.WithoutCancel(ctx))
 	ended := make(chan error, 1)
+	watched := make(chan struct{})
+	go func() {
+		defer close(watched)
+		watchTokens(ctx, cfg, server, log)
+	}()
 	go func() {
 		err := server.Serve(ctx, listener)
 		if err != nil {
@@ -55,6 +62,47 @@ func receive(ctx context.Context, cfg Receive, bus kafka.Config, topic string, l
 	}()
 	return func() error {
 		cancel()
+		<-watched
 		return errors.Join(<-ended, producer.Close())
 	}, nil
 }
+
+// watchTokens reads the file of tokens again when it has changed, so that a token is replaced without a restart. A file
+// that is wrong changes nothing.
+func watchTokens(ctx context.Context, cfg Receive, server *http.Server, log *slog.Logger) {
+	if cfg.TokensFile == "" {
+		return
+	}
+	state := func() (time.Time, int64) {
+		info, err := os.Stat(cfg.TokensFile)
+		if err != nil {
+			return time.Time{}, 0
+		}
+		return info.ModTime(), info.Size()
+	}
+	at, size := state()
+	tick := time.NewTicker(tokensPoll)
+	defer tick.Stop()
+	for {
+		select {
+		case <-tick.C:
+		case <-ctx.Done():
+			return
+		}
+		newAt, newSize := state()
+		if newAt.Equal(at) && newSize == size {
+			continue
+		}
+		at, size = newAt, newSize
+		tokens, err := http.ReadTokens(cfg.TokensFile, cfg.Limits)
+		if err != nil {
+			log.Error("app: receive.tokens_file has changed and is not read; the tokens before it count still", "err", err)
+			continue
+		}
+		server.SetTokens(tokens)
+		log.Info("app: receive.tokens_file has changed and was read")
+	}
+}
+
+// tokensPoll is how often the file of tokens is looked at.
+const tokensPoll = time.Second

@@ -60,10 +60,16 @@ func TestEventsOverHTTPAndInOtherFormats(t *testing.T) {
 	}
 	address := probe.Addr().String()
 	probe.Close()
-	stop, done := make(chan struct{}), make(chan error, 1)
-	cfg := app.Config{Brokers: broker.ListenAddrs(), DSN: dsn, Registry: prometheus.NewRegistry(), DuplicateWindow: 1000,
-		Receive: app.Receive{Listen: address, TokensFile: tokens}}
-	go func() { done <- app.Run(ctx, stop, cfg) }()
+	var stop chan struct{}
+	var done chan error
+	run := func() *prometheus.Registry {
+		stop, done = make(chan struct{}), make(chan error, 1)
+		cfg := app.Config{Brokers: broker.ListenAddrs(), DSN: dsn, Registry: prometheus.NewRegistry(), DuplicateWindow: 1000,
+			Receive: app.Receive{Listen: address, TokensFile: tokens}}
+		go func(stop <-chan struct{}, done chan<- error) { done <- app.Run(ctx, stop, cfg) }(stop, done)
+		return cfg.Registry.(*prometheus.Registry)
+	}
+	run()
 	tick := time.NewTicker(50 * time.Millisecond)
 	defer tick.Stop()
 	wait := func(what string, ok func() bool) {
@@ -128,6 +134,32 @@ func TestEventsOverHTTPAndInOtherFormats(t *testing.T) {
 	}
 	wait("the last event", func() bool { return count("SELECT count() FROM formats.events WHERE id = 'last'") == 1 })
 	wait("the dead letter", func() bool { return count("SELECT count() FROM formats.dead_letters FINAL") == 1 })
+	close(stop)
+	if err := <-done; err != nil {
+		t.Fatal(err)
+	}
+	// After a restart what is sent again is still known.
+	reg := run()
+	wait("the listener", func() bool { return post("/v1/events", "application/x-ndjson", event) == 202 })
+	if status := post("/v1/traces", "application/json", span); status != 200 {
+		t.Fatal(status)
+	}
+	wait("the duplicates", func() bool {
+		families, err := reg.Gather()
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, f := range families {
+			if f.GetName() == "astray_events_duplicate_total" {
+				return f.GetMetric()[0].GetCounter().GetValue() >= 2
+			}
+		}
+		return false
+	})
+	if err := os.WriteFile(tokens, []byte("test another-"+token+"\n"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	wait("the new tokens", func() bool { return post("/v1/events", "application/x-ndjson", "") == 401 })
 	close(stop)
 	if err := <-done; err != nil {
 		t.Fatal(err)
