@@ -54,7 +54,8 @@ export function span(seconds: number): string {
 
 export function ago(time: string, now: number): string {
   const seconds = (now - Date.parse(time)) / 1000;
-  return seconds < 5 ? 'now' : `${span(seconds).replace(/ (\d+ \w+)$/, (m) => (seconds < 36000 ? m : ''))} ago`;
+  // One unit is enough: the exact instant is in the title.
+  return seconds < 5 ? 'now' : `${span(seconds).split(' ').slice(0, 2).join(' ')} ago`;
 }
 
 /** An instant in UTC, to the second. */
@@ -79,4 +80,15 @@ export function times(observed: number, expected: number): string {
     return observed > 0 ? 'never seen before' : 'as expected';
   }
   return `${count(observed / expected)} × expected`;
+}
+
+const MONTHS = ['Jan', 'Feb', 'Mar', 'Apr', 'May', 'Jun', 'Jul', 'Aug', 'Sep', 'Oct', 'Nov', 'Dec'];
+
+/** A tick of a time axis in UTC: the hour, or the day where one begins. */
+export function tick(t: Date): string {
+  const text = t.toISOString();
+  if (text.slice(11, 16) === '00:00') {
+    return `${t.getUTCDate()} ${MONTHS[t.getUTCMonth()]}`;
+  }
+  return t.getUTCSeconds() === 0 ? text.slice(11, 16) : text.slice(11, 19);
 }

@@ -5,7 +5,7 @@ import { scaleLinear, scaleSymlog, scaleUtc } from 'd3-scale';
 import { type GrafanaTheme2 } from '@grafana/data';
 import { Button, RadioButtonGroup, useStyles2, useTheme2 } from '@grafana/ui';
 import { type ChartPoint } from '../api';
-import { bytes, count, instant, span, words } from '../format';
+import { bytes, count, instant, span, tick, words } from '../format';
 import { useWidth } from './useWidth';
 
 interface Props {
@@ -164,7 +164,7 @@ export function BandChart({ feature, unit, points, windowSeconds, marked, height
             ))}
             {parts.x.ticks(Math.max(2, Math.floor(width / 140))).map((t) => (
               <text key={t.getTime()} x={parts.x(t)} y={height - 8} textAnchor="middle" className={styles.tick}>
-                {parts.x.tickFormat()(t)}
+                {tick(t)}
               </text>
             ))}
             <g clipPath={`url(#${clip})`}>

@@ -9,15 +9,17 @@ interface Props {
   height?: number;
 }
 
-/** What was observed, window by window, over the band that the baseline predicts. The square root keeps the band visible. */
+/** What was observed, window by window, over the band that the baseline predicts. A log scale keeps the band visible. */
 export const Sparkline = memo(function Sparkline({ data, width = 132, height = 26 }: Props) {
   const theme = useTheme2();
   if (!data || data.values.length === 0) {
     return <svg width={width} height={height} aria-hidden />;
   }
   const { values, lower, upper, expected } = data;
-  const top = Math.sqrt(Math.max(1e-9, upper, ...values));
-  const y = (v: number) => height - 3 - (Math.sqrt(Math.max(0, v)) / top) * (height - 6);
+  const half = Math.max(1e-9, upper / 2);
+  const size = (v: number) => Math.log1p(Math.max(0, v) / half);
+  const top = size(Math.max(upper, ...values));
+  const y = (v: number) => height - 3 - (size(v) / top) * (height - 6);
   const x = (i: number) => (values.length === 1 ? width / 2 : 3 + (i / (values.length - 1)) * (width - 6));
   const line = values.map((v, i) => `${i ? 'L' : 'M'}${x(i).toFixed(1)} ${y(v).toFixed(1)}`).join('');
   const bandTop = y(upper);

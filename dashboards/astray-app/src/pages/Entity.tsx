@@ -374,7 +374,6 @@ const getStyles = (theme: GrafanaTheme2) => ({
     display: 'grid',
     gridTemplateColumns: 'repeat(auto-fit, minmax(min(560px, 100%), 1fr))',
     gap: theme.spacing(1.5),
-    alignItems: 'start',
   }),
   quiet: css({ color: theme.colors.text.secondary }),
   bad: css({ color: theme.colors.warning.text }),

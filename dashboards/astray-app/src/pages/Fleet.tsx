@@ -12,7 +12,7 @@ import { Figure, PlainTable, Section, Shown } from '../components/Section';
 import { SEVERITIES, severityColor, SeverityMark } from '../components/Severity';
 import { useWidth } from '../components/useWidth';
 import { paths } from '../constants';
-import { count, instant, span, words } from '../format';
+import { count, instant, span, tick, words } from '../format';
 import { safe } from '../text/escape';
 import { AgentText } from '../text/Text';
 import { useLoad } from '../useLoad';
@@ -158,7 +158,7 @@ function Now({ fleet: f }: { fleet: FleetNow }) {
               />
             </svg>
           )}
-          <p className={styles.quiet}>True alerts count too: in a time with real attacks the bar passes the mark.</p>
+          <p className={styles.quiet}>Used are the alerts that nobody has called true.</p>
         </Section>
         <Section title="Top movers" hint="Against the time before of the same length">
           {f.movers.length === 0 ? (
@@ -250,7 +250,7 @@ function Rate({ rate }: { rate: FleetNow['rate'] }) {
         ))}
         {x.ticks(Math.max(2, Math.floor(width / 140))).map((t) => (
           <text key={t.getTime()} x={x(t)} y={height - 6} textAnchor="middle" className={styles.tick}>
-            {x.tickFormat()(t)}
+            {tick(t)}
           </text>
         ))}
         <path
@@ -275,7 +275,6 @@ const getStyles = (theme: GrafanaTheme2) => ({
     display: 'grid',
     gridTemplateColumns: 'repeat(auto-fit, minmax(min(560px, 100%), 1fr))',
     gap: theme.spacing(1.5),
-    alignItems: 'start',
   }),
   quiet: css({ color: theme.colors.text.secondary, margin: 0 }),
   link: css({ color: 'inherit', '&:hover': { textDecoration: 'underline' } }),

@@ -1,4 +1,4 @@
-import React, { useCallback, useEffect, useMemo, useRef, useState } from 'react';
+import React, { useCallback, useEffect, useLayoutEffect, useMemo, useRef, useState } from 'react';
 import { useNavigate, useSearchParams } from 'react-router-dom';
 import { css, cx } from '@emotion/css';
 import { useVirtualizer } from '@tanstack/react-virtual';
@@ -50,15 +50,15 @@ const ROW_HEIGHT = 44;
 const COLUMNS: Array<{ key: SortKey | ''; label: string; width: string }> = [
   { key: '', label: '', width: '32px' },
   { key: 'severity', label: 'Severity', width: '92px' },
-  { key: '', label: 'Alert', width: 'minmax(260px, 3fr)' },
-  { key: 'score', label: 'Against its band', width: '150px' },
-  { key: 'entity', label: 'Entity', width: 'minmax(130px, 1.2fr)' },
-  { key: '', label: 'Cohort', width: 'minmax(80px, 0.6fr)' },
-  { key: 'first_seen', label: 'First seen', width: '96px' },
-  { key: 'last_seen', label: 'Last seen', width: '96px' },
-  { key: 'confidence', label: 'Certain', width: '72px' },
-  { key: 'state', label: 'State', width: '118px' },
-  { key: 'assignee', label: 'Assignee', width: 'minmax(80px, 0.6fr)' },
+  { key: '', label: 'Alert', width: 'minmax(300px, 5fr)' },
+  { key: 'score', label: 'Against its band', width: '134px' },
+  { key: 'entity', label: 'Entity', width: 'minmax(110px, 1.2fr)' },
+  { key: '', label: 'Cohort', width: 'minmax(70px, 0.7fr)' },
+  { key: 'first_seen', label: 'First seen', width: '76px' },
+  { key: 'last_seen', label: 'Last seen', width: '76px' },
+  { key: 'confidence', label: 'Certain', width: '62px' },
+  { key: 'state', label: 'State', width: '112px' },
+  { key: 'assignee', label: 'Assignee', width: 'minmax(66px, 0.6fr)' },
 ];
 const TEMPLATE = COLUMNS.map((c) => c.width).join(' ');
 
@@ -79,6 +79,12 @@ export default function Triage() {
   const [active, setActive] = useState<string>();
   const [dialog, setDialog] = useState<Dialog>();
   const scroller = useRef<HTMLDivElement>(null);
+  const page = useRef<HTMLDivElement>(null);
+  useLayoutEffect(() => {
+    // The queue fills what the chrome above it leaves, whatever Grafana shows there.
+    const top = page.current?.getBoundingClientRect().top ?? 140;
+    page.current?.style.setProperty('--queue-top', `${Math.round(top + window.scrollY)}px`);
+  }, []);
 
   const { rows, order } = queue;
   const setView = useCallback(
@@ -264,7 +270,7 @@ export default function Triage() {
 
   return (
     <PluginPage layout={undefined}>
-      <div className={styles.page}>
+      <div className={styles.page} ref={page}>
         <h1 className={styles.srOnly}>Triage</h1>
         <Views view={view} onOpen={(s) => setSearch(new URLSearchParams(s))} />
         <div className={styles.filters} role="search" aria-label="Filter the queue">
@@ -279,7 +285,7 @@ export default function Triage() {
             />
           </div>
           <MultiCombobox<State>
-            width={26}
+            width={24}
             aria-labelledby="f-state"
             placeholder="Any state"
             options={[
@@ -619,10 +625,15 @@ const QueueRow = React.memo(function QueueRow({
 
 export function StateMark({ row }: { row: Pick<Row, 'state' | 'verdict'> }) {
   const styles = useStyles2(getStyles);
-  const icon = { open: 'circle-mono', acknowledged: 'eye', closed: 'check' }[row.state] ?? 'circle-mono';
   return (
     <span className={styles.state} data-state={row.state}>
-      <Icon name={icon as 'eye'} size="sm" aria-hidden />
+      {row.state === 'open' ? (
+        <svg width={14} height={14} viewBox="0 0 14 14" aria-hidden>
+          <circle cx={7} cy={7} r={4} fill="none" stroke="currentColor" strokeWidth={2} />
+        </svg>
+      ) : (
+        <Icon name={row.state === 'closed' ? 'check' : 'eye'} size="sm" aria-hidden />
+      )}
       {row.state === 'closed' && row.verdict ? safe(row.verdict, 12) : row.state}
     </span>
   );
@@ -755,7 +766,7 @@ const getStyles = (theme: GrafanaTheme2) => ({
     display: 'flex',
     flexDirection: 'column',
     gap: theme.spacing(1),
-    height: 'calc(100vh - 140px)',
+    height: 'calc(100vh - var(--queue-top, 140px) - 16px)',
     minHeight: 420,
   }),
   srOnly: css({ position: 'absolute', width: 1, height: 1, overflow: 'hidden', clip: 'rect(0 0 0 0)' }),
@@ -783,7 +794,7 @@ const getStyles = (theme: GrafanaTheme2) => ({
     display: 'grid',
     gridTemplateColumns: TEMPLATE,
     minWidth: 1120,
-    columnGap: theme.spacing(1.5),
+    columnGap: theme.spacing(1.25),
     alignItems: 'center',
     padding: theme.spacing(0, 1.5),
     '& > div': { minWidth: 0 },
@@ -801,6 +812,7 @@ const getStyles = (theme: GrafanaTheme2) => ({
     background: 'none',
     border: 0,
     padding: 0,
+    font: 'inherit',
     color: 'inherit',
     whiteSpace: 'nowrap',
     '&:hover': { color: theme.colors.text.primary },
