@@ -18,6 +18,9 @@ lint: ## gofmt, go vet and staticcheck
 test: lint ## Everything that is tested, with the race detector and in shuffled order
 	go test -json -race -shuffle=on ./... | go run ./.ci/report
 
+eval: build ## Measure detection on public sets and simulated worlds, and write EVALUATION.md
+	go run ./cmd/internal/evaluate $(ARGS)
+
 bench: ## Benchmarks, ten rounds, in the form benchstat reads
 	go test -run '^$$' -bench . -count 10 ./...
 
@@ -39,4 +42,4 @@ plugin-zip: plugin ## The same as dist/astray-app.zip
 	rm -rf dist/astray-app && cp -r $(PLUGIN)/dist dist/astray-app
 	cd dist && python3 -m zipfile -c astray-app.zip astray-app
 
-.PHONY: help build demo lint test bench plugin plugin-frontend plugin-zip
+.PHONY: help build demo lint test eval bench plugin plugin-frontend plugin-zip
