@@ -598,6 +598,37 @@ func FuzzEvents(f *testing.F) {
 	})
 }
 
+// FuzzTraces: every answer is one the specification knows, and what is written is readable.
+func FuzzTraces(f *testing.F) {
+	f.Add([]byte(`{"resourceSpans":[{"resource":{"attributes":[{"key":"service.name","value":{"stringValue":"s"}}]},"scopeSpans":[{"spans":[{"traceId":"5b8efff798038103d269b633813fc60c","spanId":"eee19b7ec3c1b174","startTimeUnixNano":"1","attributes":[{"key":"gen_ai.operation.name","value":{"stringValue":"chat"}}]}]}]}]}`), false)
+	f.Add([]byte("\x0a\x02\x12\x00"), true)
+	f.Add([]byte(nil), true)
+	var written []kafka.Message
+	s, err := http.New(http.Config{AllowUnauthenticated: true, Producer: record{&written}})
+	if err != nil {
+		f.Fatal(err)
+	}
+	h := s.Handler()
+	f.Fuzz(func(t *testing.T, body []byte, binary bool) {
+		written = written[:0]
+		kind := map[bool]string{true: "application/x-protobuf", false: "application/json"}[binary]
+		r := httptest.NewRequest("POST", "/v1/traces", bytes.NewReader(body))
+		r.Header.Set("Content-Type", kind)
+		w := httptest.NewRecorder()
+		h.ServeHTTP(w, r)
+		if w.Code != 200 && w.Code != 400 || w.Header().Get("Content-Type") != kind || w.Code == 400 && len(written) > 0 {
+			t.Fatalf("%d %v, %d written", w.Code, w.Header(), len(written))
+		}
+		var d decode.Decoder
+		var e event.Event
+		for _, m := range written {
+			if err := d.Decode(m.Value, time.Now().UnixMicro()+3600_000_000, &e); err != nil || e.AgentID != string(m.Key) {
+				t.Fatalf("%v: %s", err, m.Value)
+			}
+		}
+	})
+}
+
 type record struct{ to *[]kafka.Message }
 
 func (r record) Produce(_ context.Context, m ...kafka.Message) error {
