@@ -102,7 +102,7 @@ type spans struct {
 
 func (s *spans) reset() {
 	if cap(s.attrs) > maxKept {
-		s.list, s.attrs, s.resources = nil, nil, nil
+		s.list, s.attrs, s.resources, s.byID = nil, nil, nil, nil
 	}
 	clear(s.list)
 	clear(s.attrs)

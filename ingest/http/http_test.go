@@ -1,6 +1,7 @@
 package http_test
 
 import (
+	"bufio"
 	"bytes"
 	"compress/gzip"
 	"context"
@@ -269,6 +270,33 @@ func TestArraysAndCompression(t *testing.T) {
 	}
 }
 
+// An event that no topic takes does not take the others of its request along.
+func TestOneEventTooLarge(t *testing.T) {
+	b := start(t, func(c *http.Config) { c.MaxBody = 4 << 20 })
+	large := strings.Replace(line("e1", "a"), "kept", strings.Repeat("x", 995_000), 1)
+	beyond := strings.Replace(line("e1", "a"), "kept", strings.Repeat("x", 1<<20), 1)
+	a := b.post("/v1/events", ndjson, []byte(large+"\n"+line("e2", "a")+"\n"+beyond))
+	o := a.outcome(t)
+	if a.status != 202 || o.Accepted != 1 || o.Rejected != 2 || o.Errors[0].Code != "too_large" || o.Errors[0].Line != 1 || o.Errors[1].Code != "too_large" || o.Errors[1].Line != 3 {
+		t.Errorf("%d %s", a.status, a.body)
+	}
+	// Many that fit one by one go through together, whatever they compress to.
+	var body strings.Builder
+	seed := uint64(1)
+	for i := range 4 {
+		noise := make([]byte, 700_000)
+		for k := range noise {
+			seed = seed*6364136223846793005 + 1442695040888963407
+			noise[k] = 'a' + byte(seed>>33)%26
+		}
+		body.WriteString(strings.Replace(line(fmt.Sprint("n", i), "a"), "kept", string(noise), 1) + "\n")
+	}
+	if a := b.post("/v1/events", ndjson, []byte(body.String())); a.status != 202 {
+		t.Errorf("%d %s", a.status, a.body)
+	}
+	b.records(5)
+}
+
 func TestHostileRequests(t *testing.T) {
 	b := start(t)
 	zeros := bytes.Repeat([]byte(" "), 50<<20)
@@ -377,12 +405,12 @@ func TestTokensAreReplaced(t *testing.T) {
 func TestBrokersThatDoNotAcknowledge(t *testing.T) {
 	b := start(t)
 	var mu sync.Mutex
-	refuse := true
+	refuse := kerr.TopicAuthorizationFailed
 	b.broker.ControlKey(int16(kmsg.Produce), func(req kmsg.Request) (kmsg.Response, error, bool) {
 		b.broker.KeepControl()
 		mu.Lock()
 		defer mu.Unlock()
-		if !refuse {
+		if refuse == nil {
 			return nil, nil, false
 		}
 		in := req.(*kmsg.ProduceRequest)
@@ -392,7 +420,7 @@ func TestBrokersThatDoNotAcknowledge(t *testing.T) {
 			rt.Topic, rt.TopicID = t.Topic, t.TopicID
 			for _, p := range t.Partitions {
 				rp := kmsg.NewProduceResponseTopicPartition()
-				rp.Partition, rp.ErrorCode = p.Partition, kerr.TopicAuthorizationFailed.Code
+				rp.Partition, rp.ErrorCode = p.Partition, refuse.Code
 				rt.Partitions = append(rt.Partitions, rp)
 			}
 			out.Topics = append(out.Topics, rt)
@@ -408,9 +436,17 @@ func TestBrokersThatDoNotAcknowledge(t *testing.T) {
 			t.Errorf("%s: %d %q", c.path, a.status, a.body)
 		}
 	}
-	mu.Lock()
-	refuse = false
-	mu.Unlock()
+	set := func(err *kerr.Error) {
+		mu.Lock()
+		defer mu.Unlock()
+		refuse = err
+	}
+	// What the topic does not take is not to be sent again as it is.
+	set(kerr.MessageTooLarge)
+	if a := b.post("/v1/events", ndjson, []byte(line("e", "a"))); a.status != 413 || a.header.Get("Retry-After") != "" {
+		t.Errorf("too large: %d %q", a.status, a.body)
+	}
+	set(nil)
 	if a := b.post("/v1/events", ndjson, []byte(line("e", "a"))); a.status != 202 {
 		t.Errorf("%d %s", a.status, a.body)
 	}
@@ -538,6 +574,37 @@ func TestStopsGracefully(t *testing.T) {
 	if got := <-status; got != 202 {
 		t.Errorf("the request under way got %d", got)
 	}
+	if err := <-served; err != nil {
+		t.Error(err)
+	}
+}
+
+// Who sends half a request is not waited for.
+func TestSlowBody(t *testing.T) {
+	s, err := http.New(http.Config{Listen: "127.0.0.1:0", AllowUnauthenticated: true, Timeout: 100 * time.Millisecond, Producer: produce(func() error { return nil })})
+	if err != nil {
+		t.Fatal(err)
+	}
+	l, err := s.Listen()
+	if err != nil {
+		t.Fatal(err)
+	}
+	ctx, stop := context.WithCancel(t.Context())
+	served := make(chan error, 1)
+	go func() { served <- s.Serve(ctx, l) }()
+	c, err := net.Dial("tcp", l.Addr().String())
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer c.Close()
+	if _, err := io.WriteString(c, "POST /v1/events HTTP/1.1\r\nHost: h\r\nContent-Type: application/json\r\nContent-Length: 100\r\n\r\n{"); err != nil {
+		t.Fatal(err)
+	}
+	res, err := nethttp.ReadResponse(bufio.NewReader(c), nil)
+	if err != nil || res.StatusCode != 408 {
+		t.Errorf("%v %v", res, err)
+	}
+	stop()
 	if err := <-served; err != nil {
 		t.Error(err)
 	}

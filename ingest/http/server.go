@@ -406,6 +406,10 @@ func (s *Server) add(d *decode.Formats, b *batch, token *Token, m decode.Message
 			refuse(err)
 			return
 		}
+		if len(l.Value)+len(l.AgentID) > maxRecord {
+			refuse(&event.Rejection{Code: event.CodeTooLarge, Rule: fmt.Sprintf("an event has at most %d bytes over HTTP, as it is written", maxRecord)})
+			return
+		}
 		if b.size += len(l.Value) + len(l.AgentID); b.size > 4*s.cfg.MaxBody {
 			full = true
 			return
@@ -423,6 +427,10 @@ func (s *Server) add(d *decode.Formats, b *batch, token *Token, m decode.Message
 	return nil
 }
 
+// maxRecord is what a topic takes by default, less what a batch adds. One event above it is refused rather than its
+// whole request.
+const maxRecord = 990_000
+
 // ProducerHeader is the header of a record that names the token it came with.
 const ProducerHeader = "producer"
 
@@ -437,6 +445,9 @@ func (s *Server) produce(ctx context.Context, b *batch, token *Token) *failure {
 	defer cancel()
 	t0 := time.Now()
 	if err := s.cfg.Producer.Produce(ctx, b.messages...); err != nil {
+		if errors.Is(err, kafka.ErrTooLarge) {
+			return &failure{status: nethttp.StatusRequestEntityTooLarge, text: "an event is, or the events together are, larger than the topic takes: send fewer or smaller ones; some may have been written"}
+		}
 		s.cfg.Log.Warn("http: the brokers did not acknowledge events; the sender is told to try again", "events", len(b.messages), "token", token.Name, "err", err)
 		return &failure{nethttp.StatusServiceUnavailable, "the brokers did not acknowledge the events; send the request again, which doubles nothing", 5 * time.Second}
 	}

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
@@ -40,7 +41,10 @@ func NewProducer(cfg Config, topic string) (*Producer, error) {
 			Addr: kafkago.TCP(cfg.Brokers...), Topic: topic, Balancer: kafkago.Murmur2Balancer{Consistent: true},
 			// The default is not to wait for any acknowledgement at all.
 			RequiredAcks: kafkago.RequireAll,
-			MaxAttempts:  3, BatchTimeout: 5 * time.Millisecond, BatchSize: 10_000, BatchBytes: 2 << 20,
+			MaxAttempts:  3, BatchTimeout: 5 * time.Millisecond, BatchSize: 10_000,
+			// Below what brokers take by default (message.max.bytes), so that a batch is never refused for what others
+			// put into it; a single message above this is refused at once.
+			BatchBytes:  1_000_000,
 			ReadTimeout: cfg.Timeout, WriteTimeout: cfg.Timeout, Transport: tr, Compression: kafkago.Lz4,
 		},
 	}, nil
@@ -61,10 +65,26 @@ func (p *Producer) Produce(ctx context.Context, messages ...Message) error {
 	}
 	if err := p.w.WriteMessages(ctx, out...); err != nil {
 		p.failed.Inc()
+		if tooLarge(err) {
+			return fmt.Errorf("kafka: produce to %s: %w: %w", p.topic, ErrTooLarge, err)
+		}
 		return fmt.Errorf("kafka: produce to %s: %w", p.topic, err)
 	}
 	p.produced.Add(float64(len(messages)))
 	return nil
+}
+
+// ErrTooLarge says that a message, or several that were to go together, are larger than the topic takes
+// (max.message.bytes). Trying again does not help.
+var ErrTooLarge = errors.New("larger than the topic takes")
+
+func tooLarge(err error) bool {
+	var one kafkago.MessageTooLargeError
+	if errors.As(err, &one) || errors.Is(err, kafkago.MessageSizeTooLarge) {
+		return true
+	}
+	var many kafkago.WriteErrors
+	return errors.As(err, &many) && slices.ContainsFunc(many, func(err error) bool { return err != nil && tooLarge(err) })
 }
 
 // Close waits for what is being written and ends the connections.
