@@ -82,7 +82,7 @@ func demoCommand() *cobra.Command {
 	f.StringSliceVar(&cfg.Attacks, "attacks", nil, "`KINDS` of attack to mix in, separated by commas, or none (default all)")
 	f.StringVar(&events, "events", "", "stream the NDJSON `FILE` instead of a world (.gz, .zst, - for standard input)")
 	f.StringVar(&truth, "truth", "", "`FILE` of the attacks in --events, as astray simulate writes it")
-	f.DurationVar(&cfg.Duration, "duration", 0, "end by itself after this `TIME`, what is downloaded included (default: at Ctrl-C)")
+	f.DurationVar(&cfg.Duration, "duration", 0, "end by itself after this `TIME`, counted from when broker and database are up (default: at Ctrl-C)")
 	f.StringVar(&cfg.Dir, "data-dir", "", "`DIR` to keep broker and database in; a later demo goes on there (default: a temporary one)")
 	f.StringSliceVar(&cfg.Brokers, "kafka", nil, "brokers to use instead of the embedded one, `HOST:PORT`, separated by commas")
 	f.StringVar(&cfg.DSN, "clickhouse-dsn", os.Getenv("ASTRAY_CLICKHOUSE_DSN"), "ClickHouse database to use instead of the embedded one, as a `DSN`; better in ASTRAY_CLICKHOUSE_DSN")

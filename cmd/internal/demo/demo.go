@@ -277,33 +277,34 @@ func (d *demo) run(ctx context.Context, stop <-chan struct{}) (Result, error) {
 	engine := d.cfg.App
 	engine.Brokers, engine.DSN, engine.Registry = d.brokers, d.dsn, d.registry
 	finish, ended := make(chan struct{}), make(chan error, 1)
-	engineCtx, endEngine := context.WithCancel(ctx)
-	defer endEngine()
-	go func() { ended <- app.Run(engineCtx, finish, engine) }()
-	var engineError error
+	ctx, abort := context.WithCancel(ctx)
+	go func() { ended <- app.Run(ctx, finish, engine) }()
 	running := true
-	// Whatever happens, the engine has ended before the database and the broker do.
+	d.feed = newFeed()
+	d.feed.produced.Store(d.done)
+	feedEnded := d.feed.ended
+	// Whatever happens, what uses the database and the broker has ended before they do.
 	defer func() {
+		abort()
 		if running {
-			endEngine()
 			<-ended
+		}
+		if feedEnded != nil && d.world != nil {
+			<-feedEnded
 		}
 	}()
 
 	producer, err := kafka.NewProducer(kafka.Config{Brokers: d.brokers}, app.Events)
 	if err != nil {
+		feedEnded = nil
 		return Result{}, err
 	}
-	d.feed = newFeed()
-	d.feed.produced.Store(d.done)
-	feeding, endFeed := context.WithCancel(ctx)
-	defer endFeed()
 	go func() {
 		var err error
 		if d.world != nil {
-			err = d.feed.world(feeding, producer, d.world, d.live, d.cfg.Speed, d.done, d.cfg.Now)
+			err = d.feed.world(ctx, producer, d.world, d.live, d.cfg.Speed, d.done, d.cfg.Now)
 		} else {
-			err = d.feed.lines(feeding, producer, d.cfg.Events)
+			err = d.feed.lines(ctx, producer, d.cfg.Events)
 		}
 		d.feed.ended <- errors.Join(err, producer.Close())
 	}()
@@ -327,11 +328,10 @@ func (d *demo) run(ctx context.Context, stop <-chan struct{}) (Result, error) {
 		history = nil
 	}
 	historyDone := false
-	feedEnded := d.feed.ended
 	quit := func() {
 		if d.state.Phase != Draining {
 			d.state.Phase, d.draining = Draining, d.cfg.Now()
-			endFeed()
+			close(d.feed.stop)
 		}
 	}
 	still, lastSum := 0, uint64(0)
@@ -348,7 +348,7 @@ func (d *demo) run(ctx context.Context, stop <-chan struct{}) (Result, error) {
 				t := d.world.Truth()
 				d.truth = &t
 			}
-			if err != nil && !(d.state.Phase == Draining && errors.Is(err, context.Canceled)) {
+			if err != nil && !errors.Is(err, errEnough) {
 				return Result{}, err
 			}
 		case <-history:
@@ -372,7 +372,7 @@ func (d *demo) run(ctx context.Context, stop <-chan struct{}) (Result, error) {
 			sum := d.state.Stored + d.state.Dead
 			arrived := sum >= produced
 			if d.state.Phase == History && historyDone && arrived {
-				d.state.Phase = Live
+				d.state.Phase, d.state.Rates = Live, nil
 				close(d.feed.warm)
 			}
 			if sum != lastSum || d.state.Lag > 0 || d.state.Trouble != "" {
@@ -389,10 +389,9 @@ func (d *demo) run(ctx context.Context, stop <-chan struct{}) (Result, error) {
 		}
 	}
 	close(finish)
-	engineError = <-ended
 	running = false
-	if engineError != nil {
-		return Result{}, engineError
+	if err := <-ended; err != nil {
+		return Result{}, err
 	}
 	if err := d.look(ctx); err != nil {
 		return Result{}, fmt.Errorf("database: %w", err)
@@ -432,9 +431,9 @@ func (d *demo) progress() {
 	case s.Phase == Draining:
 		s.Pace = ""
 	case d.cfg.Speed <= 1 || d.feed.caughtUp.Load():
-		s.Pace = "in real time"
+		s.Pace = "live, in real time"
 	default:
-		s.Pace = fmt.Sprintf("a minute here is %s there", since(time.Duration(float64(time.Minute)*d.cfg.Speed)))
+		s.Pace = fmt.Sprintf("live, %s of its time each second", since(time.Duration(float64(time.Second)*d.cfg.Speed)))
 	}
 }
 

@@ -23,11 +23,12 @@ type feed struct {
 	caughtUp atomic.Bool   // the world's time is the clock's
 	history  chan struct{} // closed when all of the history is on the topic
 	warm     chan struct{} // to be closed when the engine has worked through it
+	stop     chan struct{} // to be closed when it is enough
 	ended    chan error    // the outcome of run
 }
 
 func newFeed() *feed {
-	return &feed{history: make(chan struct{}), warm: make(chan struct{}), ended: make(chan error, 1)}
+	return &feed{history: make(chan struct{}), warm: make(chan struct{}), stop: make(chan struct{}), ended: make(chan error, 1)}
 }
 
 // batch gathers messages and their bytes.
@@ -43,12 +44,18 @@ const (
 
 func (b *batch) full() bool { return len(b.messages) >= batchMessages || len(b.buf) >= batchBytes }
 
-// send writes the batch. One that was begun is written to its end, so that what is counted is what is on the topic.
+// errEnough ends a feed that was stopped.
+var errEnough = errors.New("it was stopped")
+
+// send writes the batch, unless the feed was stopped. One that was begun is written to its end, so that what is
+// counted is what is on the topic.
 func (f *feed) send(ctx context.Context, p *kafka.Producer, b *batch) error {
-	if err := ctx.Err(); err != nil {
-		return err
+	select {
+	case <-f.stop:
+		return errEnough
+	default:
 	}
-	if err := p.Produce(context.WithoutCancel(ctx), b.messages...); err != nil {
+	if err := p.Produce(ctx, b.messages...); err != nil {
 		return err
 	}
 	f.produced.Add(uint64(len(b.messages)))
@@ -87,6 +94,8 @@ func (f *feed) world(ctx context.Context, p *kafka.Producer, w *simulate.World, 
 	close(f.history)
 	select {
 	case <-f.warm:
+	case <-f.stop:
+		return errEnough
 	case <-ctx.Done():
 		return ctx.Err()
 	}
@@ -105,6 +114,8 @@ func (f *feed) world(ctx context.Context, p *kafka.Producer, w *simulate.World, 
 		f.until.Store(max(target, f.until.Load()))
 		select {
 		case <-tick.C:
+		case <-f.stop:
+			return errEnough
 		case <-ctx.Done():
 			return ctx.Err()
 		}

@@ -59,7 +59,7 @@ func (l *Lines) Show(s *State) {
 	if s.Phase != l.phase {
 		switch s.Phase {
 		case Live:
-			l.printf("live: %s", s.Pace)
+			l.printf("%s", s.Pace)
 		case Draining:
 			l.printf("ending: what is on the topic is worked through")
 		}

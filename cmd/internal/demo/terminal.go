@@ -114,7 +114,7 @@ func draw(s *State, width, height int) string {
 		head = append(head, dim.Render("events/s ")+spark(s.Rates, width-9))
 	}
 	figures := []string{
-		figure("events", thousands(s.Stored)), figure("per second", thousands(uint64(s.Rate))), figure("lag", thousands(uint64(max(s.Lag, 0)))),
+		figure("events", thousands(s.Stored)), bold.Render(thousands(uint64(s.Rate))) + dim.Render("/s"), figure("lag", thousands(uint64(max(s.Lag, 0)))),
 		figure("agents", thousands(uint64(s.Agents))),
 	}
 	if s.Dead > 0 {
@@ -124,7 +124,7 @@ func draw(s *State, width, height int) string {
 	if s.Attacks != nil {
 		figures = append(figures, figure("attacks", thousands(uint64(len(s.Attacks)))), figure("found", thousands(uint64(len(s.Found)))))
 	}
-	head = append(head, ansi.Truncate(strings.Join(figures, "   "), width, "…"))
+	head = append(head, ansi.Truncate(strings.Join(figures, "  "), width, "…"))
 	rule := dim.Render(strings.Repeat("─", width))
 	head = append(head, rule)
 
@@ -149,15 +149,16 @@ func draw(s *State, width, height int) string {
 		if i < len(body) {
 			line = body[i]
 		}
-		if beside != nil {
-			line += strings.Repeat(" ", max(0, left-lipgloss.Width(line)+gap))
-			if i < len(beside) {
-				line += beside[i]
-			}
+		if i < len(beside) {
+			line += strings.Repeat(" ", max(0, left-lipgloss.Width(line)+gap)) + beside[i]
 		}
 		lines = append(lines, line)
 	}
-	return strings.Join(append(lines, foot...), "\n")
+	lines = append(lines, foot...)
+	for i, line := range lines {
+		lines[i] = ansi.Truncate(line, width, "…")
+	}
+	return strings.Join(lines[:min(len(lines), height)], "\n")
 }
 
 func figure(name, value string) string { return dim.Render(name+" ") + bold.Render(value) }
