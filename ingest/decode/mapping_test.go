@@ -170,3 +170,26 @@ func TestOTLPMappingIsAsDocumented(t *testing.T) {
 		}
 	}
 }
+
+// Every code has a row with a remedy, and no row is for a code that is not.
+func TestRejectionsAreDocumented(t *testing.T) {
+	code, err := os.ReadFile("../event/reject.go")
+	if err != nil {
+		t.Fatal(err)
+	}
+	page, err := os.ReadFile("../../docs/formats/rejections.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	var have, told []string
+	for _, m := range regexp.MustCompile(`\tCode\w+ += "(\w+)"`).FindAllStringSubmatch(string(code), -1) {
+		have = append(have, m[1])
+	}
+	for _, m := range regexp.MustCompile("(?m)^\\| `(\\w+)` \\| [^|]+ \\| [^|]+ \\|$").FindAllStringSubmatch(string(page), -1) {
+		told = append(told, m[1])
+	}
+	slices.Sort(have)
+	if len(have) < 12 || !slices.Equal(have, told) {
+		t.Errorf("codes %v, documented %v", have, told)
+	}
+}
