@@ -5,13 +5,22 @@ import (
 	"bytes"
 	"compress/gzip"
 	"context"
+	"crypto/ecdsa"
+	"crypto/elliptic"
+	"crypto/rand"
+	"crypto/tls"
+	"crypto/x509"
 	"encoding/json"
+	"encoding/pem"
 	"errors"
 	"fmt"
 	"io"
+	"math/big"
 	"net"
 	nethttp "net/http"
 	"net/http/httptest"
+	"os"
+	"path/filepath"
 	"slices"
 	"strings"
 	"sync"
@@ -610,6 +619,58 @@ func TestSlowBody(t *testing.T) {
 	}
 }
 
+func TestTLS(t *testing.T) {
+	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
+	if err != nil {
+		t.Fatal(err)
+	}
+	now := time.Now()
+	spec := &x509.Certificate{SerialNumber: big.NewInt(1), NotBefore: now.Add(-time.Hour), NotAfter: now.Add(time.Hour), IPAddresses: []net.IP{net.IPv4(127, 0, 0, 1)}, IsCA: true, BasicConstraintsValid: true}
+	der, err := x509.CreateCertificate(rand.Reader, spec, spec, &key.PublicKey, key)
+	if err != nil {
+		t.Fatal(err)
+	}
+	keyDER, err := x509.MarshalPKCS8PrivateKey(key)
+	if err != nil {
+		t.Fatal(err)
+	}
+	dir := t.TempDir()
+	certFile, keyFile := filepath.Join(dir, "cert.pem"), filepath.Join(dir, "key.pem")
+	certPEM := pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: der})
+	if err := errors.Join(os.WriteFile(certFile, certPEM, 0o600), os.WriteFile(keyFile, pem.EncodeToMemory(&pem.Block{Type: "PRIVATE KEY", Bytes: keyDER}), 0o600)); err != nil {
+		t.Fatal(err)
+	}
+	cfg := http.Config{Listen: "127.0.0.1:0", AllowUnauthenticated: true, CertFile: certFile, KeyFile: keyFile, Producer: produce(func() error { return nil })}
+	s, err := http.New(cfg)
+	if err != nil {
+		t.Fatal(err)
+	}
+	l, err := s.Listen()
+	if err != nil {
+		t.Fatal(err)
+	}
+	ctx, stop := context.WithCancel(t.Context())
+	served := make(chan error, 1)
+	go func() { served <- s.Serve(ctx, l) }()
+	pool := x509.NewCertPool()
+	pool.AppendCertsFromPEM(certPEM)
+	client := &nethttp.Client{Transport: &nethttp.Transport{TLSClientConfig: &tls.Config{RootCAs: pool}}}
+	res, err := client.Post("https://"+l.Addr().String()+"/v1/events", ndjson, strings.NewReader(line("e", "a")))
+	if err != nil || res.StatusCode != 202 {
+		t.Fatalf("%v %v", res, err)
+	}
+	res.Body.Close()
+	client.CloseIdleConnections()
+	stop()
+	if err := <-served; err != nil {
+		t.Error(err)
+	}
+	cfg.KeyFile = certFile
+	if _, err := http.New(cfg); err == nil {
+		t.Error("a certificate is no key")
+	}
+}
+
 type produce func() error
 
 func (p produce) Produce(context.Context, ...kafka.Message) error { return p() }
@@ -701,4 +762,30 @@ type record struct{ to *[]kafka.Message }
 func (r record) Produce(_ context.Context, m ...kafka.Message) error {
 	*r.to = append(*r.to, m...)
 	return nil
+}
+
+// BenchmarkEvents is a request of a thousand typical events, without brokers.
+func BenchmarkEvents(b *testing.B) {
+	var written []kafka.Message
+	s, err := http.New(http.Config{AllowUnauthenticated: true, Producer: record{&written}})
+	if err != nil {
+		b.Fatal(err)
+	}
+	h := s.Handler()
+	var body strings.Builder
+	for i := range 1000 {
+		body.WriteString(line(fmt.Sprint("event-", i), "agent") + "\n")
+	}
+	b.ReportAllocs()
+	for b.Loop() {
+		written = written[:0]
+		r := httptest.NewRequest("POST", "/v1/events", strings.NewReader(body.String()))
+		r.Header.Set("Content-Type", ndjson)
+		w := httptest.NewRecorder()
+		h.ServeHTTP(w, r)
+		if w.Code != 202 || len(written) != 1000 {
+			b.Fatal(w.Code, len(written))
+		}
+	}
+	b.ReportMetric(float64(b.N)*1000/b.Elapsed().Seconds(), "events/s")
 }

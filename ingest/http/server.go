@@ -70,6 +70,7 @@ type Config struct {
 type Server struct {
 	cfg      Config
 	tokens   atomic.Pointer[Tokens] // nil: anyone may send
+	tls      *tls.Config            // nil: plain
 	requests chan struct{}          // one for each request that may be under way
 	decoding chan *decode.Formats
 	anyone   *Token
@@ -131,6 +132,13 @@ func New(cfg Config) (*Server, error) {
 	}
 	s := &Server{cfg: cfg, requests: make(chan struct{}, cfg.MaxRequests), decoding: make(chan *decode.Formats, cfg.Decoders), anyone: &Token{Name: "anyone"}}
 	s.tokens.Store(cfg.Tokens)
+	if cfg.CertFile != "" {
+		cert, err := tls.LoadX509KeyPair(cfg.CertFile, cfg.KeyFile)
+		if err != nil {
+			return nil, fmt.Errorf("http: cert_file, key_file: %w", err)
+		}
+		s.tls = &tls.Config{MinVersion: tls.VersionTLS12, Certificates: []tls.Certificate{cert}}
+	}
 	for range cfg.Decoders {
 		s.decoding <- &decode.Formats{Limit: cfg.MaxBody}
 	}
@@ -187,17 +195,17 @@ func (s *Server) Serve(ctx context.Context, l net.Listener) error {
 	server := &nethttp.Server{
 		Handler: s.Handler(), ReadHeaderTimeout: 10 * time.Second, ReadTimeout: s.cfg.Timeout, WriteTimeout: 2*s.cfg.Timeout + 5*time.Second,
 		IdleTimeout: 2 * time.Minute, MaxHeaderBytes: 16 << 10, ErrorLog: slog.NewLogLogger(s.cfg.Log.Handler(), slog.LevelDebug),
-		TLSConfig: &tls.Config{MinVersion: tls.VersionTLS12},
+		TLSConfig: s.tls,
 	}
 	ended := make(chan error, 1)
 	go func() {
-		if s.cfg.CertFile != "" {
-			ended <- server.ServeTLS(l, s.cfg.CertFile, s.cfg.KeyFile)
+		if s.tls != nil {
+			ended <- server.ServeTLS(l, "", "")
 			return
 		}
 		ended <- server.Serve(l)
 	}()
-	s.cfg.Log.Info("http: taking events", "address", l.Addr().String(), "tls", s.cfg.CertFile != "")
+	s.cfg.Log.Info("http: taking events", "address", l.Addr().String(), "tls", s.tls != nil)
 	select {
 	case err := <-ended:
 		return fmt.Errorf("http: %w", err)
@@ -352,6 +360,7 @@ func broken(err error, tooLarge *failure) *failure {
 // batch is what a request is to write.
 type batch struct {
 	messages []kafka.Message
+	headers  []kafka.Header // of every message
 	refused  []refusal
 	errors   int // refusals, those not listed included
 	size     int
@@ -414,9 +423,11 @@ func (s *Server) add(d *decode.Formats, b *batch, token *Token, m decode.Message
 			full = true
 			return
 		}
+		if b.headers == nil {
+			b.headers = []kafka.Header{{Key: ProducerHeader, Value: []byte(token.Name)}}
+		}
 		value := bytes.Clone(bytes.TrimSuffix(l.Value, []byte("\n")))
-		b.messages = append(b.messages, kafka.Message{Key: []byte(l.AgentID), Value: value,
-			Headers: []kafka.Header{{Key: ProducerHeader, Value: []byte(token.Name)}}})
+		b.messages = append(b.messages, kafka.Message{Key: []byte(l.AgentID), Value: value, Headers: b.headers})
 	})
 	if full {
 		return errBatch
