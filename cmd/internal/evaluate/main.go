@@ -25,6 +25,7 @@ type options struct {
 	worlds, quiet     shapes
 	seed              uint64
 	dir               string // for what is written on the way
+	keep              bool   // it, events included
 }
 
 // shape is the size of a simulated world.
@@ -82,13 +83,20 @@ func run(ctx context.Context, args []string) (err error) {
 	f.Var(&o.worlds, "worlds", "simulated worlds with attacks, each agents`x`days, separated by commas")
 	f.Var(&o.quiet, "quiet-worlds", "simulated worlds without attacks, likewise")
 	f.Uint64Var(&o.seed, "seed", 9001, "the first seed; worlds without attacks begin a thousand later")
+	f.StringVar(&o.dir, "keep", "", "keep worlds, truths, alerts and scores in this directory (some gigabytes), to look into misses and false alerts")
 	if err := f.Parse(args); err != nil {
 		return err
 	}
-	if o.dir, err = os.MkdirTemp("", "evaluate-"); err != nil {
-		return err
+	if o.keep = o.dir != ""; o.keep {
+		if err := os.MkdirAll(o.dir, 0o755); err != nil {
+			return err
+		}
+	} else {
+		if o.dir, err = os.MkdirTemp("", "evaluate-"); err != nil {
+			return err
+		}
+		defer func() { err = errors.Join(err, os.RemoveAll(o.dir)) }()
 	}
-	defer func() { err = errors.Join(err, os.RemoveAll(o.dir)) }()
 
 	start := time.Now()
 	r := &report{options: o}

@@ -201,6 +201,10 @@ func counts(m map[string]int) string {
 
 func (r *report) publicTables(b *strings.Builder) {
 	b.WriteString("\n## Public sets\n")
+	if len(r.sets) == 0 {
+		b.WriteString("\nNone was there.\n")
+		return
+	}
 	t := newTable(b, "set", "events", "scored as", "items", "positive", "AUC", "TPR at 1 %", "TPR at 0.1 %", "alerts")
 	for _, s := range r.sets {
 		alerts := counts(s.by)
@@ -271,7 +275,10 @@ func (r *report) worldTables(b *strings.Builder) {
 		x := rows[key]
 		after, before := "–", "–"
 		if x.found > 0 {
-			after, before = num(median(x.after), 0)+" s", num(100*median(x.before), 0)+" %"
+			after = num(median(x.after), 0) + " s"
+			if m := median(x.before); !math.IsNaN(m) { // silence has no events
+				before = num(100*m, 0) + " %"
+			}
 		}
 		t.row(key, fmt.Sprintf("%d of %d", x.found, x.all), after, before, counts(x.by))
 	}
@@ -283,7 +290,7 @@ func (r *report) worldTables(b *strings.Builder) {
 	}
 	t.row("all", fmt.Sprint(total(falseBy)), num(1000*float64(total(falseBy))/days, 2))
 	fmt.Fprintf(b, "\nWhat was going on at the false ones: %s. %d alerts named an attacked agent for another reason, %d repeated one that stood.\n", counts(during), wrong, repeats)
-	t = newTable(b, "seed", "world", "`score_world.py`")
+	t = newTable(b, "seed", "world", "score")
 	for _, w := range r.worldResults {
 		t.row(fmt.Sprint(w.seed), w.size.String(), w.score)
 	}
