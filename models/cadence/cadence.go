@@ -26,7 +26,9 @@ type Gaps struct {
 
 // Learn forgets all but keep (see rate.Keep) of the past and adds a gap, of at least the resolution (both seconds).
 func (g *Gaps) Learn(gap, resolution, keep float64) {
-	gap = math.Max(gap, math.Max(resolution, 1e-6))
+	if least := math.Max(resolution, 1e-6); !(gap > least) { // a NaN counts as no gap
+		gap = least
+	}
 	g.N = float32(float64(g.N)*keep + 1)
 	g.Sum = float32(float64(g.Sum)*keep + gap)
 	g.Logs = float32(float64(g.Logs)*keep + math.Log(gap))

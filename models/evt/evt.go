@@ -64,6 +64,9 @@ func bin(score float64) int {
 	if !(score > 0) {
 		return 0
 	}
+	if score > 2000 { // whatever it is, infinity included
+		return Bins - 1
+	}
 	return min(int(perOctave*math.Log2(1+score)), Bins-1)
 }
 

@@ -179,6 +179,20 @@ func TestMergeForgetAndSnapshot(t *testing.T) {
 	})
 }
 
+func TestWhatIsNoScore(t *testing.T) {
+	var h evt.Histogram
+	for _, s := range []float64{math.NaN(), math.Inf(1), math.Inf(-1), math.MaxFloat64, -5} {
+		h.Learn(s, 1)
+	}
+	if h.Count[0] != 3 || h.Count[evt.Bins-1] != 2 {
+		t.Errorf("%v below, %v above", h.Count[0], h.Count[evt.Bins-1])
+	}
+	f := h.Fit(evt.Prior{Weight: 200})
+	if l := f.LogSF(math.NaN()); l != 0 {
+		t.Errorf("NaN has ln p %v", l)
+	}
+}
+
 func FuzzDecode(f *testing.F) {
 	var h evt.Histogram
 	h.Learn(3, 1)

@@ -38,7 +38,13 @@ type LogNormal struct {
 	Excess, Sum1, Sum2    float32
 }
 
-func log(x float64) float64 { return math.Log(math.Max(x, 1)) }
+// log is the logarithm of a size; what is no size, a NaN or an infinity, must not spoil the state.
+func log(x float64) float64 {
+	if !(x > 1) {
+		return 0
+	}
+	return math.Log(math.Min(x, math.MaxFloat64))
+}
 
 // Learn forgets all but keep (see rate.Keep) of the past and adds a size.
 func (s *LogNormal) Learn(size, keep float64) {

@@ -156,6 +156,19 @@ func TestForgetsAtTheHalfLife(t *testing.T) {
 	}
 }
 
+func TestWhatIsNoSizeSpoilsNothing(t *testing.T) {
+	var s magnitude.LogNormal
+	for range 50 {
+		s.Learn(1000, 1)
+	}
+	for _, x := range []float64{math.NaN(), math.Inf(1), -5, 0, math.MaxFloat64} {
+		s.Learn(x, 1)
+		if l := s.LogSF(5000); math.IsNaN(l) || l > 0 {
+			t.Errorf("after %v: ln p = %v", x, l)
+		}
+	}
+}
+
 func BenchmarkLearn(b *testing.B) {
 	var s magnitude.LogNormal
 	x := 1.0

@@ -94,6 +94,7 @@ func StudentLogSF(t, freedom float64) float64 {
 	case t < 0:
 		return math.Log1p(-math.Exp(StudentLogSF(-t, freedom)))
 	}
+	t = math.Min(t, 1e150) // its square is finite
 	r := t * t / freedom
 	lx := -math.Log1p(r)
 	return logIncBeta(freedom/2, 0.5, lx, math.Log(r)+lx, 1/(1+r)) - math.Ln2

@@ -64,6 +64,23 @@ func TestBetaBinomialFarOut(t *testing.T) {
 	}
 }
 
+// Far out Student's tail is its leading term, Γ((ν+1)/2)·ν^(ν/2−1)/(√π·Γ(ν/2)) · t^−ν.
+func TestStudentFarOut(t *testing.T) {
+	for _, nu := range []float64{1, 4, 30} {
+		for _, x := range []float64{1e3, 1e8, 1e60} {
+			a, _ := math.Lgamma((nu + 1) / 2)
+			b, _ := math.Lgamma(nu / 2)
+			want := a - b - math.Log(math.Pi)/2 + (nu/2-1)*math.Log(nu) - nu*math.Log(x)
+			if got := tail.StudentLogSF(x, nu); math.Abs(got-want) > 1e-3 {
+				t.Errorf("freedom %v at %v: %v, want %v", nu, x, got, want)
+			}
+		}
+	}
+	if l := tail.StudentLogSF(1e300, 3); math.IsNaN(l) || l > -500 {
+		t.Errorf("at 1e300: %v", l)
+	}
+}
+
 func TestEveryTailFalls(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
 		n := float64(rapid.IntRange(1, 5000).Draw(t, "n"))
