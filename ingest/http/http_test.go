@@ -306,6 +306,32 @@ func TestOneEventTooLarge(t *testing.T) {
 	b.records(5)
 }
 
+// A stream of zstd asks for the window of its level, however little comes.
+func TestZstdWindow(t *testing.T) {
+	b := start(t)
+	for window, status := range map[int]int{8 << 20: 202, 16 << 20: 413} {
+		var out bytes.Buffer
+		z, err := zstd.NewWriter(&out, zstd.WithWindowSize(window), zstd.WithEncoderConcurrency(1))
+		if err != nil {
+			t.Fatal(err)
+		}
+		for range 2 {
+			if _, err := io.WriteString(z, line("e", "a")+"\n"); err != nil {
+				t.Fatal(err)
+			}
+			if err := z.Flush(); err != nil {
+				t.Fatal(err)
+			}
+		}
+		if err := z.Close(); err != nil {
+			t.Fatal(err)
+		}
+		if a := b.post("/v1/events", ndjson, out.Bytes(), "Content-Encoding", "zstd"); a.status != status {
+			t.Errorf("window %d: %d %s", window, a.status, a.body)
+		}
+	}
+}
+
 func TestHostileRequests(t *testing.T) {
 	b := start(t)
 	zeros := bytes.Repeat([]byte(" "), 50<<20)

@@ -323,7 +323,7 @@ func (s *Server) body(w nethttp.ResponseWriter, q *request) ([]byte, *failure) {
 		in = z
 	case "zstd":
 		z, err := zstd.NewReader(in, zstd.WithDecoderConcurrency(1), zstd.WithDecoderLowmem(true),
-			zstd.WithDecoderMaxWindow(8<<20), zstd.WithDecoderMaxMemory(uint64(q.limit)+1))
+			zstd.WithDecoderMaxWindow(maxWindow), zstd.WithDecoderMaxMemory(uint64(max(q.limit, maxWindow))))
 		if err != nil {
 			return nil, broken(err, tooLarge)
 		}
@@ -344,6 +344,9 @@ func (s *Server) body(w nethttp.ResponseWriter, q *request) ([]byte, *failure) {
 	q.token.bytes.pay(s.cfg.Now(), q.token.Limits.Bytes, int(n))
 	return buf.Bytes(), nil
 }
+
+// maxWindow is what a zstd frame may make its reader keep: what level 19 asks for, however small the body.
+const maxWindow = 8 << 20
 
 // broken tells why a body could not be read.
 func broken(err error, tooLarge *failure) *failure {
