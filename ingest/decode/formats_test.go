@@ -8,6 +8,7 @@ import (
 	"errors"
 	"flag"
 	"fmt"
+	"math"
 	"os"
 	"path/filepath"
 	"slices"
@@ -178,8 +179,17 @@ func toJSON(t interface{ Fatal(...any) }, m *trace.TracesData) []byte {
 
 // Both encodings of one export become the same events, or are refused for the same reason.
 func TestEncodingsOfAnExportAgree(t *testing.T) {
-	value := rapid.Custom(func(t *rapid.T) *common.AnyValue {
-		switch rapid.IntRange(0, 6).Draw(t, "type") {
+	var value *rapid.Generator[*common.AnyValue]
+	value = rapid.Custom(func(t *rapid.T) *common.AnyValue {
+		switch rapid.IntRange(0, 8).Draw(t, "type") {
+		case 7:
+			return &common.AnyValue{Value: &common.AnyValue_ArrayValue{ArrayValue: &common.ArrayValue{Values: rapid.SliceOfN(value, 0, 2).Draw(t, "array")}}}
+		case 8:
+			list := &common.KeyValueList{}
+			for range rapid.IntRange(0, 2).Draw(t, "length") {
+				list.Values = append(list.Values, &common.KeyValue{Key: rapid.String().Draw(t, "key"), Value: value.Draw(t, "value")})
+			}
+			return &common.AnyValue{Value: &common.AnyValue_KvlistValue{KvlistValue: list}}
 		case 0:
 			return &common.AnyValue{Value: &common.AnyValue_IntValue{IntValue: rapid.Int64().Draw(t, "int")}}
 		case 1:
@@ -195,7 +205,7 @@ func TestEncodingsOfAnExportAgree(t *testing.T) {
 			rapid.SampledFrom([]string{"chat", "execute_tool", "tools/call", "200", "-1", ""})).Draw(t, "string")}}
 	})
 	keys := []string{"gen_ai.operation.name", "mcp.method.name", "gen_ai.agent.id", "gen_ai.agent.name", "gen_ai.tool.name", "service.name",
-		"http.request.body.size", "error.type", "user.id", "gen_ai.tool.call.arguments", "server.address", "x", "y"}
+		"http.request.body.size", "error.type", "user.id", "gen_ai.tool.call.arguments", "gen_ai.output.messages", "gen_ai.tool.call.result", "server.address", "x", "y"}
 	attributes := rapid.Custom(func(t *rapid.T) (list []*common.KeyValue) {
 		for _, k := range rapid.SliceOfNDistinct(rapid.SampledFrom(keys), 0, 8, rapid.ID).Draw(t, "keys") {
 			list = append(list, &common.KeyValue{Key: k, Value: value.Draw(t, k)})
@@ -495,6 +505,27 @@ func TestNativeWithKeysOfOtherFormats(t *testing.T) {
 	want := []event.Label{{Key: "class_uid", Value: "6003"}, {Key: "specversion", Value: "1.0"}}
 	if err != nil || f.Last().Format != decode.Native || !slices.Equal(events[0].Labels, want) {
 		t.Errorf("%v, %s, %v", err, f.Last().Format, events)
+	}
+}
+
+// What an agent hands to a tool is its content also where it was recorded in structured form.
+func TestCompositeArguments(t *testing.T) {
+	m := agentExport()
+	s := m.ResourceSpans[0].ScopeSpans[0].Spans[0]
+	pair := func(k string, v *common.AnyValue) *common.KeyValue { return &common.KeyValue{Key: k, Value: v} }
+	list := func(v ...*common.KeyValue) *common.AnyValue {
+		return &common.AnyValue{Value: &common.AnyValue_KvlistValue{KvlistValue: &common.KeyValueList{Values: v}}}
+	}
+	s.Attributes = append(s.Attributes, pair("gen_ai.tool.call.arguments", list(text("to", "a\"b"), pair("n", &common.AnyValue{Value: &common.AnyValue_IntValue{IntValue: 1 << 60}}),
+		pair("f", &common.AnyValue{Value: &common.AnyValue_DoubleValue{DoubleValue: math.Inf(1)}}), pair("none", nil),
+		pair("all", &common.AnyValue{Value: &common.AnyValue_ArrayValue{ArrayValue: &common.ArrayValue{Values: []*common.AnyValue{list(), {Value: &common.AnyValue_BoolValue{BoolValue: true}}}}}}))))
+	const want = `{"to":"a\"b","n":1152921504606846976,"f":"Infinity","none":null,"all":[{},true]}`
+	var f decode.Formats
+	for name, value := range map[string][]byte{"protobuf": marshal(t, m), "JSON": toJSON(t, m)} {
+		events, err := decoded(&f, decode.Message{Value: value})
+		if err != nil || events[0].Content != want || events[0].RequestBytes != int64(len(want)) || len(events[0].Labels) != 2 {
+			t.Errorf("%s: %v, %+v", name, err, events)
+		}
 	}
 }
 

@@ -69,10 +69,16 @@ func otlpAction(operation string) string {
 	return "gen_ai." + operation
 }
 
-// attribute is one attribute, or a body of one, whose value is a scalar. A composite has kind '{' and no text.
+// otlpComposite are the attributes of which a composite value is kept, as JSON: what an agent hands to a tool, gets back
+// and says.
+func otlpComposite(key string) bool {
+	return key == "gen_ai.tool.call.arguments" || key == "gen_ai.tool.call.result" || key == "gen_ai.output.messages"
+}
+
+// attribute is one attribute. A composite value has kind '{' and no text, or kind 'j' and its JSON as text.
 type attribute struct {
 	key, text string
-	kind      byte // as in node
+	kind      byte // as in node, or 'j'
 	broken    bool
 	used      bool
 }
@@ -220,8 +226,91 @@ func ofProto(kv *common.KeyValue) attribute {
 		a.kind, a.text = '"', base64.StdEncoding.EncodeToString(v.BytesValue)
 	default:
 		a.kind = '{'
+		if v != nil && otlpComposite(a.key) {
+			a.kind, a.text = 'j', string(appendProto(nil, kv.GetValue()))
+		}
 	}
 	return a
+}
+
+// appendProto appends a value as JSON. Protobuf's recursion limit bounds its depth.
+func appendProto(dst []byte, value *common.AnyValue) []byte {
+	switch v := value.GetValue().(type) {
+	case *common.AnyValue_ArrayValue:
+		dst = append(dst, '[')
+		for i, x := range v.ArrayValue.GetValues() {
+			if i > 0 {
+				dst = append(dst, ',')
+			}
+			dst = appendProto(dst, x)
+		}
+		return append(dst, ']')
+	case *common.AnyValue_KvlistValue:
+		dst = append(dst, '{')
+		for i, kv := range v.KvlistValue.GetValues() {
+			if i > 0 {
+				dst = append(dst, ',')
+			}
+			dst = appendProto(append(appendText(dst, kv.GetKey()), ':'), kv.GetValue())
+		}
+		return append(dst, '}')
+	}
+	return appendScalar(dst, ofProto(&common.KeyValue{Value: value}))
+}
+
+// appendScalar appends a scalar attribute's value as JSON, null for what is none.
+func appendScalar(dst []byte, a attribute) []byte {
+	switch {
+	case a.kind == '{':
+		return append(dst, "null"...)
+	case a.kind == '"', a.text == "NaN", strings.HasSuffix(a.text, "Infinity"):
+		return appendText(dst, a.text)
+	}
+	return append(dst, a.text...)
+}
+
+// appendTree is appendProto for a value in JSON. The tree's depth bounds it.
+func (t *tree) appendTree(dst []byte, n int32) ([]byte, error) {
+	v := t.at(n, "arrayValue.values")
+	object := v == 0
+	if object {
+		v = t.at(n, "kvlistValue.values")
+	}
+	switch {
+	case v == 0 && t.at(n, "arrayValue") != 0:
+		return append(dst, "[]"...), nil
+	case v == 0 && t.at(n, "kvlistValue") != 0:
+		return append(dst, "{}"...), nil
+	case v == 0:
+		a, err := t.anyValue("", n)
+		return appendScalar(dst, a), err
+	case t.nodes[v].kind != '[':
+		return dst, reject(event.CodeWrongType, "attributes.value", "has an array of values")
+	}
+	open := byte('[')
+	if object {
+		open = '{'
+	}
+	dst = append(dst, open)
+	for c := t.nodes[v].first; c != 0; c = t.nodes[c].next {
+		if c != t.nodes[v].first {
+			dst = append(dst, ',')
+		}
+		x := c
+		if object {
+			key, err := t.textAt(c, "attributes.key", "key")
+			if err != nil {
+				return dst, err
+			}
+			dst = append(appendText(dst, key), ':')
+			x = t.at(c, "value")
+		}
+		var err error
+		if dst, err = t.appendTree(dst, x); err != nil {
+			return dst, err
+		}
+	}
+	return append(dst, open+2), nil
 }
 
 // double writes a double as both encodings show it.
@@ -369,6 +458,7 @@ func (t *tree) anyValue(key string, n int32) (attribute, error) {
 	if t.nodes[n].kind != '{' {
 		return a, reject(event.CodeWrongType, "attributes.value", "is an object")
 	}
+	parent := n
 	if n = t.nodes[n].first; n == 0 {
 		return a, nil
 	}
@@ -403,6 +493,14 @@ func (t *tree) anyValue(key string, n int32) (attribute, error) {
 			return wrong()
 		}
 		a.kind, a.text = '0', double(d)
+	case "arrayValue", "kvlistValue":
+		if otlpComposite(key) {
+			raw, err := t.appendTree(nil, parent)
+			if err != nil {
+				return a, err
+			}
+			a.kind, a.text = 'j', string(raw)
+		}
 	}
 	return a, nil
 }
@@ -626,14 +724,14 @@ func (f *Formats) spanLabels(sp *span, res attrRange, e *event.Event) error {
 		}
 	}
 	for i := sp.from; i < sp.to; i++ {
-		if a := &s.attrs[i]; !a.used && a.kind != '{' {
+		if a := &s.attrs[i]; !a.used && a.kind != '{' && a.kind != 'j' {
 			if err := label(a.key, a.text); err != nil {
 				return err
 			}
 		}
 	}
 	for i := res.from; i < res.to; i++ {
-		if a := &s.attrs[i]; a.kind != '{' {
+		if a := &s.attrs[i]; a.kind != '{' && a.kind != 'j' {
 			if err := label(a.key, a.text); err != nil {
 				return err
 			}
