@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"log/slog"
 	"os"
 	"sync"
 	"time"
@@ -46,6 +47,7 @@ func demoCommand() *cobra.Command {
 				return usageError{errors.New("--truth: goes with --events")}
 			}
 			cfg.App.Detect = detect.Config{Budget: budget}
+			cfg.App.DuplicateWindow = 500_000 // the configuration's default
 			if events == "" {
 				// Only to have mistakes named before anything is started.
 				if _, err := simulate.New(simulate.Config{Agents: cfg.Agents, Days: cfg.History + 1, Quiet: cfg.History, Attacks: cfg.Attacks}); err != nil || cfg.History < 0.1 {
@@ -71,7 +73,7 @@ func demoCommand() *cobra.Command {
 			}
 			ctx, stop, release := signals(cmd.Context())
 			defer release()
-			return runDemo(ctx, stop, cfg, plain, events == "-", cmd.InOrStdin(), cmd.OutOrStdout())
+			return runDemo(ctx, stop, cfg, plain, events == "-", cmd.InOrStdin(), cmd.OutOrStdout(), cmd.ErrOrStderr())
 		},
 	}
 	f := c.Flags()
@@ -93,8 +95,9 @@ func demoCommand() *cobra.Command {
 	return c
 }
 
-// runDemo runs a demo on the screen that out has, and prints its result as the last line.
-func runDemo(ctx context.Context, stop <-chan struct{}, cfg demo.Config, plain, stdinTaken bool, stdin io.Reader, out io.Writer) error {
+// runDemo runs a demo on the screen that out has, and prints its result as the last line. Where there
+// is no terminal to draw on, the engine's warnings go to log.
+func runDemo(ctx context.Context, stop <-chan struct{}, cfg demo.Config, plain, stdinTaken bool, stdin io.Reader, out, log io.Writer) error {
 	if f, ok := out.(*os.File); ok && !plain && term.IsTerminal(int(f.Fd())) {
 		ctx, cancel := context.WithCancel(ctx)
 		defer cancel()
@@ -129,6 +132,7 @@ func runDemo(ctx context.Context, stop <-chan struct{}, cfg demo.Config, plain, 
 		_, err = fmt.Fprintln(out, result)
 		return err
 	}
+	cfg.App.Log = slog.New(slog.NewTextHandler(log, &slog.HandlerOptions{Level: slog.LevelWarn}))
 	screen := &demo.Lines{Out: out, Every: 5 * time.Second, Now: time.Now}
 	cfg.Screen = screen
 	result, err := demo.Run(ctx, stop, cfg)

@@ -619,6 +619,9 @@ func (a *agent) integrate(w *World, ev *event.Event) {
 		return
 	}
 	t := a.tool()
+	if chance(r, 0.0003) { // it tries something
+		t = &tools[r.IntN(len(tools))]
+	}
 	switch u := r.Float64(); {
 	case u < 0.25:
 		w.call(ev, a, r, &t.list, t.name+"/"+t.list.object)
@@ -633,8 +636,11 @@ func (a *agent) integrate(w *World, ev *event.Event) {
 	}
 }
 
-// sends names the destination of what it wrote.
+// sends names the destination of what it wrote. Now and then a partner is new.
 func (a *agent) sends(ev *event.Event, t *tool) {
+	if t.destination != "" && a.kind == integrator && chance(a.rng, 0.002) {
+		a.targets = append(a.targets, pick(a.rng, companies)+"-"+numberedText(a.rng.IntN(1000))+pick(a.rng, domains))
+	}
 	switch t.destination {
 	case "":
 	case "mailbox":

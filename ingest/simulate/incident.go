@@ -29,6 +29,7 @@ type variety struct {
 	who        func(*agent) bool // nil for any
 	cohort     bool              // the agents are a whole cohort
 	whole      bool              // it has no beginning: it lasts for the span
+	early      bool              // it begins on the first day, before there are baselines
 	run        func(w *World, in *incident, r *rand.Rand) act
 	prepare    func(w *World, in *incident, r *rand.Rand) // when it is planned
 }
@@ -126,7 +127,11 @@ func (w *World) plan() {
 			n = 1
 		}
 		for range n {
-			add(v, w.start+(w.end-w.start)/5, w.end-(w.end-w.start)/50)
+			if v.early {
+				add(v, w.start, w.start+min(day, (w.end-w.start)/5))
+			} else {
+				add(v, w.start+(w.end-w.start)/5, w.end-(w.end-w.start)/50)
+			}
 		}
 	}
 	if w.cfg.Every > 0 {

@@ -23,7 +23,8 @@ var lookalikes = []variety{
 	{kind: "lull", note: "a holiday", hours: [2]float64{12, 24}, run: holiday, prepare: everybody},
 	{kind: "announcement", note: "agents of several owners post the same notice", size: [2]int{4, 14}, hours: [2]float64{0.5, 4}, who: is(chatter, operator), run: announcement},
 	{kind: "return", note: "an agent comes back after days away", hours: [2]float64{1, 1}, who: func(a *agent) bool { return a.kind == chatter && len(a.busy) == 0 }, run: nothing, prepare: away},
-	{kind: "push", note: "an agent reports to its owner's host like clockwork", size: [2]int{2, 6}, hours: [2]float64{24, 9000}, who: is(cron, heartbeat, integrator), run: push},
+	{kind: "push", note: "an agent reports to its owner's host like clockwork", size: [2]int{2, 6}, hours: [2]float64{24, 9000}, who: is(cron, heartbeat, integrator), early: true, run: push},
+	{kind: "paste", note: "an agent posts what looks like a key and is none", size: [2]int{3, 8}, hours: [2]float64{1, 12}, who: is(chatter, integrator), run: paste},
 	{kind: "monitor", note: "an agent that meets missing endpoints all the time", whole: true, who: is(monitor), run: nothing},
 	{kind: "status-bot", note: "an agent that posts in one form", whole: true, who: func(a *agent) bool { return a.kind == heartbeat && a.template%3 != 0 }, run: nothing},
 }
@@ -204,6 +205,18 @@ func announcement(w *World, in *incident, r *rand.Rand) act {
 		w.call(ev, a, r, &opPostCreate, numbered("post", a.posted(w)))
 		fine(ev)
 		w.write(ev, pick(r, a.community), text)
+	})
+}
+
+// paste posts hashes, ids and placeholders, as people do who write about software.
+func paste(w *World, in *incident, r *rand.Rand) act {
+	return in.paced(r, len(in.agents), func(k int, ev *event.Event) {
+		a := in.agent(w, k)
+		w.call(ev, a, r, &opPostCreate, numbered("post", a.posted(w)))
+		fine(ev)
+		text := pick(r, []string{"Fixed in commit {h}. {s}", "The trace is {h}, {s}", "Set API_KEY=<your key here> first. {s}", "sha256:{h}{h} is the image that works {w}",
+			"export TOKEN=xxxxxxxxxxxxxxxxxxxxxxxx and {v} it. {s}", "The example in the docs uses sk-... and AKIA..., do not {v} that. {s}", "session {h} was {a}. {s}"})
+		w.write(ev, pick(r, a.community), w.text(r, text, ""))
 	})
 }
 

@@ -20,8 +20,8 @@ var (
 	places      = []string{"in production", "last night", "this week", "after the upgrade", "on a small box", "during the migration", "between two meetings", "at 3 am", "in the sandbox", "for a customer"}
 )
 
-// In a form, {t} is a topic, {a} an adjective, {v} a verb, {p} a person, {w} a place or time, {n} a number, {s} a
-// sentence, {o} another agent.
+// In a form, {t} is a topic, {a} an adjective, {v} a verb, {p} a person, {w} a place or time, {n} a number, {h} a
+// hash, {s} a sentence, {o} another agent.
 var (
 	sentences = []string{
 		"{p} asked me about {t} {w} and I had no {a} answer.", "I spent {n} minutes on {t}; it turned out {a}.", "Nobody tells you how {a} {t} get once you {v} them.",
@@ -66,6 +66,10 @@ func (w *World) expand(b []byte, r *rand.Rand, form, other string) []byte {
 			b = append(b, pick(r, places)...)
 		case 'n':
 			b = strconv.AppendInt(b, 2+int64(lognormal(r, 15, 1)), 10)
+		case 'h':
+			for range 40 {
+				b = append(b, "0123456789abcdef"[r.IntN(16)])
+			}
 		case 's':
 			b = w.expand(b, r, pick(r, sentences), other)
 		case 'o':

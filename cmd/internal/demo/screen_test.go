@@ -65,12 +65,13 @@ func sample() *State {
 }
 
 func TestTheScreenIsDrawn(t *testing.T) {
-	golden(t, "live-80x24.txt", draw(sample(), 80, 24))
-	golden(t, "live-140x30.txt", draw(sample(), 140, 30))
+	golden(t, "live-80x24.txt", draw(sample(), 80, 24, 0))
+	golden(t, "live-140x30.txt", draw(sample(), 140, 30, 0))
 	s := sample()
 	s.Phase, s.Progress, s.Pace, s.Alerts, s.Dead, s.Trouble = History, 0.4, "the past, at full speed", nil, 3, "connection refused"
-	golden(t, "history-80x16.txt", draw(s, 80, 16))
-	golden(t, "starting-60x10.txt", draw(&State{What: "download @x/lib", Progress: 0.25}, 60, 10))
+	golden(t, "history-80x16.txt", draw(s, 80, 16, 0))
+	golden(t, "waiting-60x8.txt", draw(&State{What: "starting the database", Progress: -1}, 60, 8, 7))
+	golden(t, "starting-60x10.txt", draw(&State{What: "download @x/lib", Progress: 0.25}, 60, 10, 0))
 }
 
 func TestTheScreenFitsEverySize(t *testing.T) {
@@ -83,7 +84,7 @@ func TestTheScreenFitsEverySize(t *testing.T) {
 		for _, a := range s.Alerts {
 			a.Reason, a.Entity = Plain(rapid.String().Draw(t, "reason")), Plain(rapid.String().Draw(t, "entity"))
 		}
-		lines := strings.Split(draw(s, w, h), "\n")
+		lines := strings.Split(draw(s, w, h, rapid.IntRange(0, 1000).Draw(t, "beat")), "\n")
 		if len(lines) > h {
 			t.Fatalf("%d lines on %d", len(lines), h)
 		}

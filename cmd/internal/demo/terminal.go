@@ -5,6 +5,7 @@ import (
 	"io"
 	"slices"
 	"strings"
+	"time"
 
 	tea "github.com/charmbracelet/bubbletea"
 	"github.com/charmbracelet/lipgloss"
@@ -46,9 +47,14 @@ type view struct {
 	quit          func()
 	width, height int
 	state         *State
+	beat          int // counts on while something is waited for whose length is not known
 }
 
-func (v *view) Init() tea.Cmd { return nil }
+type beat struct{}
+
+func (v *view) Init() tea.Cmd {
+	return tea.Tick(150*time.Millisecond, func(time.Time) tea.Msg { return beat{} })
+}
 
 func (v *view) Update(msg tea.Msg) (tea.Model, tea.Cmd) {
 	switch m := msg.(type) {
@@ -60,6 +66,11 @@ func (v *view) Update(msg tea.Msg) (tea.Model, tea.Cmd) {
 		}
 	case *State:
 		v.state = m
+	case beat:
+		v.beat++
+		if v.state == nil || v.state.Phase == Starting {
+			return v, v.Init()
+		}
 	}
 	return v, nil
 }
@@ -68,7 +79,7 @@ func (v *view) View() string {
 	if v.state == nil {
 		return ""
 	}
-	return draw(v.state, v.width, v.height)
+	return draw(v.state, v.width, v.height, v.beat)
 }
 
 var (
@@ -87,7 +98,7 @@ const wide = 120
 
 // draw gives the whole screen: what it is and how its time runs, the figures, the newest alerts with their reasons,
 // and where to ask for more.
-func draw(s *State, width, height int) string {
+func draw(s *State, width, height, beat int) string {
 	width, height = max(width, 20), max(height, 8)
 	var head []string
 	title := bold.Render("astray demo")
@@ -106,10 +117,10 @@ func draw(s *State, width, height int) string {
 	head = append(head, "")
 	switch {
 	case s.Phase == Starting:
-		head = append(head, s.What+"  "+bar(s.Progress, width-lipgloss.Width(s.What)-2))
+		head = append(head, s.What+"  "+bar(s.Progress, width-lipgloss.Width(s.What)-2, beat))
 	case s.Phase == History && !s.File:
 		const what = "learning from the past"
-		head = append(head, what+"  "+bar(s.Progress, width-len(what)-2))
+		head = append(head, what+"  "+bar(s.Progress, width-len(what)-2, beat))
 	default:
 		head = append(head, dim.Render("events/s ")+spark(s.Rates, width-9))
 	}
@@ -172,11 +183,17 @@ func spread(left, right string, width int) string {
 	return left + strings.Repeat(" ", space) + dim.Render(right)
 }
 
-func bar(part float64, width int) string {
-	if part < 0 || width < 12 {
+// bar shows a part of 1. When it is negative nobody knows how far it is, and something moves instead.
+func bar(part float64, width, beat int) string {
+	if width < 16 {
 		return "…"
 	}
 	n := width - 6
+	if part < 0 {
+		const long = 6
+		at := beat % (n - long)
+		return dim.Render(strings.Repeat("░", at)) + strings.Repeat("█", long) + dim.Render(strings.Repeat("░", n-long-at))
+	}
 	full := int(min(part, 1) * float64(n))
 	return strings.Repeat("█", full) + dim.Render(strings.Repeat("░", n-full)) + fmt.Sprintf(" %3.0f %%", 100*min(part, 1))
 }
