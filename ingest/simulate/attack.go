@@ -22,7 +22,7 @@ var attacks = []variety{
 	{kind: "worm", note: "instructions that are reposted, fast", loud: true, accept: []string{"worm", "coordination"}, size: [2]int{10, 30}, hours: [2]float64{0.5, 2}, who: is(chatter), run: worm},
 	{kind: "beaconing", note: "clockwork", loud: true, accept: []string{"beaconing", "exfiltration"}, hours: [2]float64{2, 8}, who: isNot(monitor), run: beacon(1, 5, 0, 0.01)},
 	{kind: "silence", note: "heartbeat stops", loud: true, accept: []string{"silence"}, hours: [2]float64{6, 20}, who: is(heartbeat), run: silence},
-	{kind: "drift", note: "towards reading profiles", accept: []string{"drift", "scraping"}, hours: [2]float64{20, 60}, who: is(chatter), run: driftOf(func(w *World, a *agent, r *rand.Rand, ev *event.Event) {
+	{kind: "drift", note: "towards reading profiles", accept: []string{"drift", "scraping"}, hours: [2]float64{20, 60}, who: and(is(chatter), daily(100)), run: driftOf(func(w *World, a *agent, r *rand.Rand, ev *event.Event) {
 		w.call(ev, a, r, pick(r, []*operation{&opProfile, &opFollowers, &opFollowers}), "agent/"+w.agents[r.IntN(len(w.agents))].id)
 	})},
 
@@ -37,7 +37,7 @@ var attacks = []variety{
 	{kind: "worm", note: "instructions that are reposted, slow", accept: []string{"worm", "coordination"}, size: [2]int{8, 20}, hours: [2]float64{4, 12}, who: is(chatter), run: worm},
 	{kind: "beaconing", note: "with jitter", accept: []string{"beaconing", "exfiltration"}, hours: [2]float64{4, 14}, who: isNot(monitor), run: beacon(5, 20, 0.05, 0.2)},
 	{kind: "silence", note: "cron job stops", accept: []string{"silence"}, hours: [2]float64{10, 24}, who: func(a *agent) bool { return a.kind == cron && a.period <= hour }, run: silence},
-	{kind: "drift", note: "towards one kind of write", accept: []string{"drift", "burst"}, hours: [2]float64{20, 60}, who: is(integrator), run: driftOf(func(w *World, a *agent, r *rand.Rand, ev *event.Event) {
+	{kind: "drift", note: "towards one kind of write", accept: []string{"drift", "burst"}, hours: [2]float64{20, 60}, who: and(is(integrator), daily(100)), run: driftOf(func(w *World, a *agent, r *rand.Rand, ev *event.Event) {
 		t := a.tools[0]
 		w.call(ev, a, r, &t.put, numbered(t.put.object, a.thing()))
 		a.sends(ev, t)
@@ -64,6 +64,11 @@ func tells(fields uint16) func(*agent) bool {
 	return func(a *agent) bool { return a.tells&fields == fields }
 }
 
+// daily is for agents that do so much that a change of what they do means something.
+func daily(events float64) func(*agent) bool {
+	return func(a *agent) bool { return a.rate*a.length >= events }
+}
+
 func and(p, q func(*agent) bool) func(*agent) bool {
 	return func(a *agent) bool { return p(a) && q(a) }
 }
@@ -72,6 +77,9 @@ func and(p, q func(*agent) bool) func(*agent) bool {
 func fine(ev *event.Event) {
 	if ev.Status >= 400 {
 		ev.Status, ev.ResponseBytes = 200, ev.ResponseBytes*20
+		if ev.Kind == event.Post {
+			ev.Status = 201
+		}
 	}
 }
 
