@@ -121,8 +121,13 @@ func keep(old string) string {
 	return byHand
 }
 
-// measure does all that the report needs, two things at a time; speed comes last and alone.
+// measure does all that the report needs, two things at a time. Memory comes first, because a process counts the
+// peak of the one that started it for its own; speed comes last and alone.
 func (r *report) measure(ctx context.Context) error {
+	var err error
+	if r.perAgent, r.residents, err = r.residentPerAgent(ctx); err != nil {
+		return err
+	}
 	var jobs []func(context.Context) error
 	for i := range publicSets {
 		s := &publicSets[i]
