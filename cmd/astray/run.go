@@ -2,48 +2,106 @@ package main
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"log/slog"
 	"os"
 	"os/signal"
 	"syscall"
+	"time"
 
 	"github.com/spf13/cobra"
 
 	"github.com/astray-dev/astray/cmd/internal/app"
+	"github.com/astray-dev/astray/cmd/internal/config"
 	"github.com/astray-dev/astray/detect"
-	"github.com/astray-dev/astray/ingest/clickhouse"
+	"github.com/astray-dev/astray/ingest/http"
+	"github.com/astray-dev/astray/ingest/kafka"
 )
 
 func runCommand() *cobra.Command {
-	var cfg app.Config
+	var s settings
+	var brokers, dsn, group string
+	var partitions int
 	var budget float64
 	c := &cobra.Command{
 		Use: "run", Short: "Read the topic, detect, and store events and alerts in ClickHouse", Args: cobra.NoArgs,
-		Example: "  ASTRAY_CLICKHOUSE_DSN=clickhouse://astray:secret@127.0.0.1:9000/astray astray run --kafka 127.0.0.1:9092",
+		Long: `Read the topic, detect, and store events and alerts in ClickHouse.
+
+Everything is configured in a YAML file; deploy/astray.yaml shows every key. Environment variables override it
+(ASTRAY_KAFKA_BROKERS overrides kafka.brokers), and the flags here override both. The first interrupt finishes what was
+begun and leaves the group; the second stops at once.`,
+		Example: "  astray run --config /etc/astray/astray.yaml\n" +
+			"  ASTRAY_CLICKHOUSE_PASSWORD=… astray run --kafka 127.0.0.1:9092 --clickhouse-dsn clickhouse://astray@127.0.0.1:9000/astray",
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			if len(cfg.Brokers) == 0 {
-				return usageError{errors.New("--kafka: name at least one broker, host:port")}
+			overlay := []string{}
+			for flag, v := range map[string]string{"kafka": "ASTRAY_KAFKA_BROKERS=" + brokers, "clickhouse-dsn": "ASTRAY_CLICKHOUSE_DSN=" + dsn,
+				"group": "ASTRAY_KAFKA_GROUP=" + group, "partitions": fmt.Sprint("ASTRAY_KAFKA_PARTITIONS=", partitions),
+				"alert-budget": fmt.Sprint("ASTRAY_DETECT_ALERT_BUDGET=", budget)} {
+				if cmd.Flags().Changed(flag) {
+					overlay = append(overlay, v)
+				}
 			}
-			if cfg.DSN == "" {
-				return usageError{errors.New("--clickhouse-dsn or ASTRAY_CLICKHOUSE_DSN: name the database")}
+			cfg, log, err := s.load(cmd, overlay...)
+			if err != nil {
+				return err
 			}
-			cfg.Detect = detect.Config{Budget: budget}
-			cfg.Log = slog.New(slog.NewTextHandler(cmd.ErrOrStderr(), nil))
+			if err := cfg.Ready(); err != nil {
+				return usageError{err}
+			}
 			ctx, stop, release := signals(cmd.Context())
 			defer release()
-			return app.Run(ctx, stop, cfg)
+			return app.Run(ctx, stop, appConfig(cfg, log))
 		},
 	}
+	s.flags(c)
 	f := c.Flags()
-	f.StringSliceVar(&cfg.Brokers, "kafka", nil, "brokers, `HOST:PORT`, separated by commas")
-	f.StringVar(&cfg.DSN, "clickhouse-dsn", os.Getenv("ASTRAY_CLICKHOUSE_DSN"), "ClickHouse database as a `DSN`; better in ASTRAY_CLICKHOUSE_DSN, where others do not see it")
-	f.StringVar(&cfg.Group, "group", "astray", "consumer group `ID`")
-	f.IntVar(&cfg.Partitions, "partitions", 4, "partitions of a topic that does not exist yet")
-	f.Float64Var(&budget, "alert-budget", 1, "false alerts per 1,000 agent-days to aim at")
-	f.Lookup("clickhouse-dsn").DefValue = ""
+	f.StringVar(&brokers, "kafka", "", "brokers, `HOST:PORT`, separated by commas")
+	f.StringVar(&dsn, "clickhouse-dsn", "", "ClickHouse database as a `DSN`; a password is better in ASTRAY_CLICKHOUSE_PASSWORD, where others do not see it")
+	f.StringVar(&group, "group", "", "consumer group `ID`")
+	f.IntVar(&partitions, "partitions", 0, "partitions of a topic that does not exist yet")
+	f.Float64Var(&budget, "alert-budget", 0, "false alerts per 1,000 agent-days to aim at")
 	return c
+}
+
+// appConfig hands the parts what was configured.
+func appConfig(c *config.Config, log *slog.Logger) app.Config {
+	const day = 24 * time.Hour
+	keep := map[string]time.Duration{}
+	for table, d := range map[string]time.Duration{"events": c.ClickHouse.Retention.Events, "alerts": c.ClickHouse.Retention.Alerts,
+		"dead_letters": c.ClickHouse.Retention.DeadLetters, "baselines": c.ClickHouse.Retention.Baselines} {
+		if d >= day {
+			keep[table] = d
+		}
+	}
+	out := app.Config{
+		Brokers: c.Kafka.Brokers, Group: c.Kafka.Group, Partitions: c.Kafka.Partitions, Replicas: c.Kafka.Replicas, DSN: c.ClickHouse.DSN,
+		Kafka:       broker(c),
+		EventsTopic: c.Kafka.Topic, AlertsTopic: c.Kafka.AlertsTopic, DeadTopic: c.Kafka.DeadLettersTopic,
+		Detect: detect.Config{Budget: c.Detect.AlertBudget, Gap: c.Detect.EpisodeGap}, Detectors: c.Detect.Detectors, StateMemory: c.Detect.StateMemory,
+		InsertTimeout: c.ClickHouse.InsertTimeout, BlockRows: c.Pipeline.BlockRows, BlockAge: c.Pipeline.BlockAge, AlertAge: c.Pipeline.AlertAge,
+		CheckpointEvery: c.Pipeline.CheckpointEvery, LateAfter: c.Pipeline.LateAfter, DuplicateWindow: c.Pipeline.DuplicateWindow, Retention: keep,
+		FingerprintKey: c.FingerprintKey, Suppressions: c.Triage.Suppressions, Poll: c.Triage.Poll,
+		DeadRowsPerHour: c.DeadLetters.RowsPerHour, DeadBytesPerHour: c.DeadLetters.BytesPerHour,
+		Version: build().Version, Log: log,
+	}
+	if r := c.Receive; r.Listen != "off" {
+		out.Receive = app.Receive{Listen: r.Listen, TokensFile: r.TokensFile, AllowUnauthenticated: r.AllowUnauthenticated, CertFile: r.CertFile, KeyFile: r.KeyFile,
+			Limits: http.Limits{Events: r.EventsPerSecond, Bytes: int(r.BytesPerSecond)}, MaxBody: int(r.MaxBody), MaxRequests: r.MaxRequests}
+	}
+	if c.HTTP.Listen != "off" {
+		out.HTTP = app.HTTP{Listen: c.HTTP.Listen, Fallback: !c.HTTP.Chosen, Token: c.HTTP.Token, Pprof: c.HTTP.Pprof, StalledAfter: c.HTTP.StalledAfter}
+	}
+	return out
+}
+
+// broker is how the brokers are reached.
+func broker(c *config.Config) kafka.Config {
+	k := c.Kafka
+	return kafka.Config{
+		Brokers: k.Brokers, ClientID: k.ClientID, Reset: kafka.Reset(k.Reset), SessionTimeout: k.SessionTimeout, FetchMaxBytes: int(k.FetchMaxBytes),
+		TLS:  kafka.TLS{Enabled: k.TLS, CAFile: k.CAFile, CertFile: k.CertFile, KeyFile: k.KeyFile, ServerName: k.ServerName},
+		SASL: kafka.SASL{Mechanism: k.Mechanism, User: k.User, Password: k.Password},
+	}
 }
 
 // signals closes stop on the first interrupt or termination signal, and cancels the context on the second.
@@ -69,38 +127,4 @@ func signals(parent context.Context) (ctx context.Context, stop <-chan struct{},
 		}
 	}()
 	return ctx, first, func() { signal.Stop(in); cancel() }
-}
-
-func migrateCommand() *cobra.Command {
-	c := &cobra.Command{Use: "migrate", Short: "Bring the ClickHouse schema up to date, or show how far it is",
-		Example: "  astray migrate up --clickhouse-dsn clickhouse://127.0.0.1:9000/astray", Args: cobra.NoArgs}
-	var dsn string
-	c.PersistentFlags().StringVar(&dsn, "clickhouse-dsn", "", "ClickHouse database as a `DSN` (default: ASTRAY_CLICKHOUSE_DSN)")
-	sub := func(name, short string, act func(context.Context, string) ([]clickhouse.Migration, error)) *cobra.Command {
-		return &cobra.Command{Use: name, Short: short, Args: usageArgs(cobra.NoArgs), Example: "  astray migrate " + name,
-			RunE: func(cmd *cobra.Command, _ []string) error {
-				if dsn == "" {
-					dsn = os.Getenv("ASTRAY_CLICKHOUSE_DSN")
-				}
-				if dsn == "" {
-					return usageError{errors.New("--clickhouse-dsn or ASTRAY_CLICKHOUSE_DSN: name the database")}
-				}
-				ctx, _, release := signals(cmd.Context())
-				defer release()
-				list, err := act(ctx, dsn)
-				for _, m := range list {
-					state := "pending"
-					if m.Applied {
-						state = "applied"
-					}
-					fmt.Fprintf(cmd.OutOrStdout(), "%05d  %-8s %s\n", m.Version, state, m.File)
-				}
-				if err == nil && len(list) == 0 {
-					fmt.Fprintln(cmd.OutOrStdout(), "the schema is up to date")
-				}
-				return err
-			}}
-	}
-	c.AddCommand(sub("up", "Take the steps that are missing", clickhouse.Migrate), sub("status", "Show all steps and which were taken", clickhouse.Status))
-	return c
 }

@@ -174,6 +174,7 @@ type partition struct {
 	inFlightSince time.Time // dirtySince of the checkpoint the writer has
 	saved         chan struct{}
 	lastGauges    time.Time
+	pulse         *time.Ticker // keeps the gauges going while the writer is waited for
 }
 
 // unit is what the writer writes in one go, in the order of its fields.
@@ -218,6 +219,8 @@ func (p *partition) run(ctx context.Context) error {
 	p.revisions = map[string]struct{}{}
 	p.captured, p.capturedAt = p.pos, p.cfg.Now()
 	p.saved = make(chan struct{}, 1)
+	p.pulse = time.NewTicker(time.Second)
+	defer p.pulse.Stop()
 
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
@@ -510,24 +513,32 @@ func (p *partition) flush(ctx context.Context) error {
 	}
 	p.dead, p.alerts = nil, nil
 	p.blockSince, p.alertSince = time.Time{}, time.Time{}
-	if u.block != nil {
+	for u.block != nil {
 		select {
 		case p.block = <-p.blocks:
+			return nil
 		case <-p.writeDone:
 			return errWriter
+		case <-p.pulse.C:
+			p.gauges(p.cfg.Now())
 		}
 	}
 	return nil
 }
 
+// hand gives the writer a unit. While it waits the gauges go on, for that is when people look at them.
 func (p *partition) hand(ctx context.Context, u unit) error {
-	select {
-	case p.units <- u:
-		return nil
-	case <-p.writeDone:
-		return errWriter
-	case <-ctx.Done():
-		return ctx.Err()
+	for {
+		select {
+		case p.units <- u:
+			return nil
+		case <-p.writeDone:
+			return errWriter
+		case <-ctx.Done():
+			return ctx.Err()
+		case <-p.pulse.C:
+			p.gauges(p.cfg.Now())
+		}
 	}
 }
 

@@ -3,19 +3,27 @@
 package app
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
 	"log/slog"
+	"runtime"
 	"strconv"
+	"sync"
+	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
+	"github.com/prometheus/client_golang/prometheus/collectors"
 
 	"github.com/astray-dev/astray/detect"
 	"github.com/astray-dev/astray/detect/alert"
 	"github.com/astray-dev/astray/detect/catalog"
+	"github.com/astray-dev/astray/detect/triage"
 	"github.com/astray-dev/astray/ingest/clickhouse"
+	"github.com/astray-dev/astray/ingest/clickhouse/ledger"
+	"github.com/astray-dev/astray/ingest/event"
 	"github.com/astray-dev/astray/ingest/kafka"
 	"github.com/astray-dev/astray/ingest/pipeline"
 )
@@ -27,61 +35,142 @@ const (
 	Dead   = "agent.dead"
 )
 
-// Config is what a running Astray needs.
+// Config is what a running Astray needs. The zero value of a field but Brokers and DSN means its default.
 type Config struct {
-	Brokers    []string
-	Group      string // default "astray"
-	Partitions int    // of topics that do not exist yet, default 4
-	DSN        string // ClickHouse
-	Detect     detect.Config
-	Receive    Receive
+	Brokers     []string
+	Group       string       // default "astray"
+	Partitions  int          // of a topic of events that does not exist yet, default 4
+	Replicas    int          // of topics that do not exist yet, default: the brokers'
+	DSN         string       // ClickHouse
+	Kafka       kafka.Config // everything else about brokers; brokers, group and topic are taken from here above
+	EventsTopic string       // default Events
+	AlertsTopic string       // default Alerts
+	DeadTopic   string       // default Dead
 
-	DuplicateWindow int // ids remembered per partition; 0: none
-	Log             *slog.Logger
-	Registry        prometheus.Registerer
+	Detect      detect.Config
+	Detectors   []string // names; default all
+	Receive     Receive
+	StateMemory int64    // bytes that the state of agents may take before it is warned of; 0: any
+
+	InsertTimeout   time.Duration // default clickhouse.DefaultInsertTimeout
+	BlockRows       int
+	BlockAge        time.Duration
+	AlertAge        time.Duration
+	CheckpointEvery time.Duration
+	LateAfter       time.Duration
+	DuplicateWindow int                      // ids remembered per partition; 0: none
+	Retention       map[string]time.Duration // by table; those not named keep what the schema says
+
+	FingerprintKey []byte
+	Suppressions   []triage.Suppression // beside those in the database
+	Poll           time.Duration        // how often decisions are read, default 2 s
+
+	DeadRowsPerHour  int   // default 100,000
+	DeadBytesPerHour int64 // default 256 MiB
+
+	HTTP     HTTP
+	Version  string
+	Log      *slog.Logger
+	Registry prometheus.Registerer // default: one of its own; HTTP serves it if it gathers too
 }
 
-// Run migrates the schema and works on the topic until stop is closed (it drains, checkpoints, commits and leaves
-// the group, then returns nil) or ctx ends (it stops at once; what was not checkpointed is worked through again).
-func Run(ctx context.Context, stop <-chan struct{}, cfg Config) (err error) {
-	if cfg.Group == "" {
-		cfg.Group = "astray"
-	}
-	if cfg.Partitions <= 0 {
-		cfg.Partitions = 4
-	}
+func (cfg Config) withDefaults() Config {
+	cfg.Group = cmp.Or(cfg.Group, "astray")
+	cfg.Partitions = cmp.Or(max(cfg.Partitions, 0), 4)
+	cfg.EventsTopic = cmp.Or(cfg.EventsTopic, Events)
+	cfg.AlertsTopic = cmp.Or(cfg.AlertsTopic, Alerts)
+	cfg.DeadTopic = cmp.Or(cfg.DeadTopic, Dead)
+	cfg.Poll = cmp.Or(cfg.Poll, 2*time.Second)
+	cfg.InsertTimeout = cmp.Or(cfg.InsertTimeout, clickhouse.DefaultInsertTimeout)
+	cfg.DeadRowsPerHour = cmp.Or(cfg.DeadRowsPerHour, 100_000)
+	cfg.DeadBytesPerHour = cmp.Or(cfg.DeadBytesPerHour, 256<<20)
+	cfg.HTTP.StalledAfter = cmp.Or(cfg.HTTP.StalledAfter, 2*time.Minute)
 	if cfg.Log == nil {
 		cfg.Log = slog.New(slog.DiscardHandler)
 	}
 	if cfg.Registry == nil {
 		cfg.Registry = prometheus.NewRegistry()
 	}
-	if _, err := clickhouse.Migrate(ctx, cfg.DSN); err != nil {
-		return err
+	return cfg
+}
+
+// processMetrics registers what is told of the process itself.
+func processMetrics(version string, reg prometheus.Registerer) {
+	build := prometheus.NewGaugeVec(prometheus.GaugeOpts{Name: "astray_build_info", Help: "1, with what runs as labels."}, []string{"version", "go_version"})
+	build.WithLabelValues(version, runtime.Version()).Set(1)
+	reg.MustRegister(build, collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
+}
+
+// Run migrates the schema and works on the topic until stop is closed (it drains, checkpoints, commits and leaves
+// the group, then returns nil) or ctx ends (it stops at once; what was not checkpointed is worked through again).
+func Run(ctx context.Context, stop <-chan struct{}, cfg Config) (err error) {
+	cfg = cfg.withDefaults()
+	log := cfg.Log
+	detectors, err := catalog.Select(cfg.Detectors...)
+	if err != nil {
+		return fmt.Errorf("detectors: %w", err)
 	}
-	store, err := clickhouse.Open(ctx, cfg.DSN)
+	processMetrics(cfg.Version, cfg.Registry)
+	taken, err := clickhouse.Migrate(ctx, cfg.DSN)
 	if err != nil {
 		return err
 	}
-	defer func() { err = errors.Join(err, store.Close()) }()
-	bus := kafka.Config{Brokers: cfg.Brokers, Group: cfg.Group, Topic: Events, Log: cfg.Log, Metrics: kafka.NewMetrics(cfg.Registry)}
-	err = kafka.CreateTopics(ctx, bus, kafka.TopicSpec{Name: Events, Partitions: cfg.Partitions},
-		kafka.TopicSpec{Name: Alerts}, kafka.TopicSpec{Name: Dead})
+	log.Info("app: the schema is current", "steps_taken", len(taken))
+	if len(cfg.Retention) > 0 {
+		changed, err := clickhouse.SetRetention(ctx, cfg.DSN, cfg.Retention)
+		if err != nil {
+			return err
+		}
+		if len(changed) > 0 {
+			log.Info("app: retention changed", "tables", changed)
+		}
+	}
+	db, err := clickhouse.OpenWith(ctx, clickhouse.Options{DSN: cfg.DSN, InsertTimeout: cfg.InsertTimeout, Log: log})
 	if err != nil {
 		return err
 	}
-	out, err := newSink(bus)
+	defer func() { err = errors.Join(err, db.Close()) }()
+	book, err := ledger.Open(ctx, cfg.DSN)
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, book.Close()) }()
+
+	judge := newJudge(book, cfg.Suppressions, time.Now, log, cfg.Registry)
+	// An alert that is allowed must not be raised because its rule was not read yet.
+	if err := judge.poll(ctx); err != nil {
+		return err
+	}
+
+	redactor := new(event.Redactor)
+	if len(cfg.FingerprintKey) == 0 {
+		log.Warn("app: no fingerprint key is set; fingerprints of secrets can be tried out by whoever has the program. Set fingerprint_key_file")
+	}
+
+	bus := cfg.Kafka
+	bus.Brokers, bus.Group, bus.Topic, bus.Log, bus.Metrics = cfg.Brokers, cfg.Group, cfg.EventsTopic, log, kafka.NewMetrics(cfg.Registry)
+	err = kafka.CreateTopics(ctx, bus, kafka.TopicSpec{Name: cfg.EventsTopic, Partitions: cfg.Partitions, Replicas: cfg.Replicas},
+		kafka.TopicSpec{Name: cfg.AlertsTopic, Replicas: cfg.Replicas}, kafka.TopicSpec{Name: cfg.DeadTopic, Replicas: cfg.Replicas})
+	if err != nil {
+		return err
+	}
+	flood := newDam(cfg.DeadRowsPerHour, cfg.DeadBytesPerHour, time.Now, log, cfg.Registry)
+	out, err := newSink(bus, cfg.AlertsTopic, cfg.DeadTopic, flood)
 	if err != nil {
 		return err
 	}
 	defer func() { err = errors.Join(err, out.Close()) }()
-	formats := pipeline.NewFormats(nil, cfg.Registry)
+	formats := pipeline.NewFormats(redactor, cfg.Registry)
 	work := pipeline.Config{
-		Store:     store,
-		NewBlock:  func(claim pipeline.Checkpoint) (pipeline.Block, error) { return store.NewBlock(claim), nil },
-		NewEngine: func(string, int32) (pipeline.Engine, error) { return detect.New(cfg.Detect, catalog.All()...), nil },
+		Store:    dammedStore{db, flood},
+		NewBlock: func(claim pipeline.Checkpoint) (pipeline.Block, error) { return db.NewBlock(claim), nil },
+		NewEngine: func(string, int32) (pipeline.Engine, error) {
+			return judge.wrap(detect.New(cfg.Detect, detectors...)), nil
+		},
 		NewDecode: formats.Decode,
-		Sink:      out, Log: cfg.Log, Metrics: pipeline.NewMetrics(cfg.Registry),
+		Sink:      out, Log: log, Metrics: pipeline.NewMetrics(cfg.Registry),
+		BlockRows: cfg.BlockRows, BlockAge: cfg.BlockAge, AlertAge: cfg.AlertAge, CheckpointEvery: cfg.CheckpointEvery,
+		LateAfter: cfg.LateAfter, WriteTimeout: cfg.InsertTimeout,
 	}
 	if cfg.DuplicateWindow > 0 {
 		work.NewDeduper = func() pipeline.Deduper { return pipeline.NewWindow(cfg.DuplicateWindow) }
@@ -90,49 +179,127 @@ func Run(ctx context.Context, stop <-chan struct{}, cfg Config) (err error) {
 	if err != nil {
 		return err
 	}
+
+	if cfg.HTTP.Listen != "" {
+		gather, ok := cfg.Registry.(prometheus.Gatherer)
+		if !ok {
+			return errors.New("metrics: the registry cannot be served")
+		}
+		health := &health{gather: gather, stalledAfter: cfg.HTTP.StalledAfter, now: time.Now,
+			schema: func(ctx context.Context) error { return schemaCurrent(ctx, cfg.DSN) }}
+		stopServing, err := serve(cfg.HTTP, health, gather, log)
+		if err != nil {
+			return err
+		}
+		defer func() { err = errors.Join(err, stopServing()) }()
+	}
 	if cfg.Receive.Listen != "" {
-		var stopReceiving func() error
-		if stopReceiving, err = receive(ctx, cfg.Receive, bus, Events, cfg.Log, cfg.Registry); err != nil {
+		stopReceiving, err := receive(ctx, cfg.Receive, bus, cfg.EventsTopic, log, cfg.Registry)
+		if err != nil {
 			return err
 		}
 		// What was accepted is on the topic: it is read by whoever reads next.
 		defer func() { err = errors.Join(err, stopReceiving()) }()
 	}
+	background, cancel := context.WithCancel(ctx)
+	var wg sync.WaitGroup
+	defer wg.Wait()
+	defer cancel()
+	wg.Go(func() { judge.run(background, cfg.Poll) })
+	if gather, ok := cfg.Registry.(prometheus.Gatherer); ok && cfg.StateMemory > 0 {
+		wg.Go(func() { watchState(background, gather, cfg.StateMemory, log) })
+	}
 	return kafka.Run(ctx, stop, bus, worker.Handle)
 }
 
-// sink copies alerts and dead letters to their topics.
-type sink struct{ alerts, dead *kafka.Producer }
+// schemaCurrent reports whether every migration that this program knows has been applied.
+func schemaCurrent(ctx context.Context, dsn string) error {
+	all, err := clickhouse.Status(ctx, dsn)
+	if err != nil {
+		return err
+	}
+	for _, m := range all {
+		if !m.Applied {
+			return fmt.Errorf("migration %d has not been applied; run astray migrate up", m.Version)
+		}
+	}
+	return nil
+}
 
-func newSink(bus kafka.Config) (*sink, error) {
-	alerts, err := kafka.NewProducer(bus, Alerts)
+// watchState warns when the state of agents takes more memory than it should.
+func watchState(ctx context.Context, gather prometheus.Gatherer, limit int64, log *slog.Logger) {
+	tick := time.NewTicker(10 * time.Second)
+	defer tick.Stop()
+	over := false
+	for {
+		select {
+		case <-tick.C:
+		case <-ctx.Done():
+			return
+		}
+		families, err := gather.Gather()
+		if err != nil {
+			continue // whoever scrapes is told
+		}
+		total := 0.0
+		for _, f := range families {
+			if f.GetName() == "astray_state_bytes" {
+				for _, m := range f.GetMetric() {
+					total += m.GetGauge().GetValue()
+				}
+			}
+		}
+		if now := total > float64(limit); now != over {
+			over = now
+			if over {
+				log.Warn("app: the state of agents takes more than detect.state_memory; add an instance, so that each has fewer partitions, or raise the limit", "bytes", int64(total), "limit", limit)
+			} else {
+				log.Info("app: the state of agents is within detect.state_memory again", "bytes", int64(total))
+			}
+		}
+	}
+}
+
+// sink copies alerts and dead letters to their topics.
+type sink struct {
+	alerts, dead *kafka.Producer
+	dam          *dam
+}
+
+func newSink(bus kafka.Config, alertsTopic, deadTopic string, dam *dam) (*sink, error) {
+	alerts, err := kafka.NewProducer(bus, alertsTopic)
 	if err != nil {
 		return nil, err
 	}
-	dead, err := kafka.NewProducer(bus, Dead)
+	dead, err := kafka.NewProducer(bus, deadTopic)
 	if err != nil {
 		return nil, errors.Join(err, alerts.Close())
 	}
-	return &sink{alerts, dead}, nil
+	return &sink{alerts, dead, dam}, nil
 }
 
 func (s *sink) Close() error { return errors.Join(s.alerts.Close(), s.dead.Close()) }
 
-// Alerts writes alerts, keyed by entity, so that all of one entity's stand in order.
+// Alerts writes alerts, keyed by entity, so that all of one entity's stand in order. Suppressed ones are in the
+// store alone: nobody is to be called for them.
 func (s *sink) Alerts(ctx context.Context, alerts []*alert.Alert) error {
-	out := make([]kafka.Message, len(alerts))
-	for i, a := range alerts {
+	out := make([]kafka.Message, 0, len(alerts))
+	for _, a := range alerts {
+		if a.SuppressedBy != "" {
+			continue
+		}
 		value, err := json.Marshal(a)
 		if err != nil {
 			return fmt.Errorf("alert %s: %w", a.ID, err)
 		}
-		out[i] = kafka.Message{Key: []byte(a.EntityID), Value: value}
+		out = append(out, kafka.Message{Key: []byte(a.EntityID), Value: value})
 	}
 	return s.alerts.Produce(ctx, out...)
 }
 
 // DeadLetters writes rejected messages with their position and reason in headers.
 func (s *sink) DeadLetters(ctx context.Context, letters []pipeline.DeadLetter) error {
+	letters = s.dam.letThrough(letters)
 	out := make([]kafka.Message, len(letters))
 	for i, l := range letters {
 		out[i] = kafka.Message{Key: l.Key, Value: l.Raw, Headers: []kafka.Header{
