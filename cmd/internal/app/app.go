@@ -50,7 +50,7 @@ type Config struct {
 	Detect      detect.Config
 	Detectors   []string // names; default all
 	Receive     Receive
-	StateMemory int64    // bytes that the state of agents may take before it is warned of; 0: any
+	StateMemory int64 // bytes that the state of agents may take before it is warned of; 0: any
 
 	InsertTimeout   time.Duration // default clickhouse.DefaultInsertTimeout
 	BlockRows       int

@@ -207,7 +207,7 @@ func TestDecisionsReachTheRunningEngine(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer server.Kill()
-	broker, err := kfake.NewCluster(kfake.NumBrokers(1), kfake.SeedTopics(1, app.Events, app.Alerts, app.Dead))
+	broker, err := kfake.NewCluster(kfake.NumBrokers(1), kfake.SeedTopics(3, app.Events, app.Alerts, app.Dead))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -227,7 +227,8 @@ func TestDecisionsReachTheRunningEngine(t *testing.T) {
 	stop, done := make(chan struct{}), make(chan error, 1)
 	go func() {
 		done <- app.Run(ctx, stop, app.Config{Brokers: broker.ListenAddrs(), DSN: server.DSN(), Registry: reg, Poll: 50 * time.Millisecond,
-			CheckpointEvery: 200 * time.Millisecond, DuplicateWindow: 100_000, StateMemory: 1 << 30, HTTP: app.HTTP{Listen: listen}, Retention: map[string]time.Duration{"events": 3650 * 24 * time.Hour}})
+			CheckpointEvery: 200 * time.Millisecond, DuplicateWindow: 100_000, StateMemory: 1 << 30, HTTP: app.HTTP{Listen: listen},
+			Receive: app.Receive{Listen: "127.0.0.1:0", AllowUnauthenticated: true}, Retention: map[string]time.Duration{"events": 3650 * 24 * time.Hour}})
 	}()
 	tick := time.NewTicker(20 * time.Millisecond)
 	defer tick.Stop()
@@ -285,7 +286,7 @@ func TestDecisionsReachTheRunningEngine(t *testing.T) {
 		}
 		until("events", func() bool { return reg.value(t, "astray_events_stored_total") >= float64(n) })
 	}
-	send(0, 1900, 0)
+	send(0, 1900, -1)
 	book, err := ledger.Open(ctx, server.DSN())
 	if err != nil {
 		t.Fatal(err)
@@ -298,8 +299,15 @@ func TestDecisionsReachTheRunningEngine(t *testing.T) {
 	until("suppression", func() bool { return reg.value(t, "astray_suppressions") == 1 })
 	send(1900, 2400, 2000)
 	var id, by string
+	var last error
+	defer func() {
+		if t.Failed() {
+			t.Log("the last question for the alert:", last)
+		}
+	}()
 	until("alert", func() bool {
-		return book.Conn().QueryRow(ctx, "SELECT id, suppressed_by FROM alerts_latest WHERE entity_id = 'agent-4' ORDER BY time LIMIT 1").Scan(&id, &by) == nil
+		last = book.Conn().QueryRow(ctx, "SELECT id, suppressed_by FROM alerts_latest WHERE entity_id = 'agent-4' ORDER BY time LIMIT 1").Scan(&id, &by)
+		return last == nil
 	})
 	if by != rule.ID {
 		t.Errorf("alert %s is hidden by %q, want %s", id, by, rule.ID)
