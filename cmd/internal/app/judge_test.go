@@ -45,7 +45,6 @@ func (b *book) Benign(_ context.Context, since time.Time) ([]triage.Judgement, e
 type pupil struct {
 	told   []string
 	alerts []*alert.Alert
-	states map[string][]byte
 }
 
 func (p *pupil) Observe(ev *event.Event) { p.told = append(p.told, "event "+ev.ID) }
