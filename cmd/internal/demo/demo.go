@@ -161,7 +161,7 @@ func (d *demo) start(ctx context.Context) error {
 	d.state.What, d.state.Progress = "starting the broker", -1
 	d.show()
 	if d.brokers = d.cfg.Brokers; len(d.brokers) == 0 {
-		options := embedded.KafkaOptions{Topics: map[string]int32{app.Events: int32(max(d.cfg.App.Partitions, 1)), app.Alerts: 1, app.Dead: 1}, Retain: 256 << 20}
+		options := embedded.KafkaOptions{Topics: map[string]int32{app.Events: int32(max(d.cfg.App.Partitions, 1)), app.Alerts: 1, app.Dead: 1}, Retain: 128 << 20}
 		if d.cfg.Dir != "" {
 			options.Dir = filepath.Join(dir, "kafka")
 		}
@@ -462,6 +462,7 @@ func (d *demo) look(ctx context.Context) error {
 			}
 		}
 	}
+	d.feed.lag.Store(int64(s.Lag))
 	ctx, cancel := context.WithTimeout(ctx, 10*time.Second)
 	defer cancel()
 	c, err := d.count(ctx)

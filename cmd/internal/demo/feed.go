@@ -20,6 +20,7 @@ type feed struct {
 	produced atomic.Uint64 // messages acknowledged
 	skipped  atomic.Uint64 // lines of a file that no topic takes
 	until    atomic.Int64  // time of the newest event, microseconds
+	lag      atomic.Int64  // records that the engine has yet to read, as it is known
 	caughtUp atomic.Bool   // the world's time is the clock's
 	history  chan struct{} // closed when all of the history is on the topic
 	warm     chan struct{} // to be closed when the engine has worked through it
@@ -40,6 +41,8 @@ type batch struct {
 const (
 	batchMessages = 4096
 	batchBytes    = 4 << 20
+	// mostLag is how far the topic may be ahead of the engine: the embedded broker drops what is too much, read or not.
+	mostLag = 200_000
 )
 
 func (b *batch) full() bool { return len(b.messages) >= batchMessages || len(b.buf) >= batchBytes }
@@ -54,6 +57,15 @@ func (f *feed) send(ctx context.Context, p *kafka.Producer, b *batch) error {
 	case <-f.stop:
 		return errEnough
 	default:
+	}
+	for pause := time.Duration(0); f.lag.Load() > mostLag; pause = 50 * time.Millisecond {
+		select {
+		case <-time.After(pause):
+		case <-f.stop:
+			return errEnough
+		case <-ctx.Done():
+			return ctx.Err()
+		}
 	}
 	if err := p.Produce(ctx, b.messages...); err != nil {
 		return err
