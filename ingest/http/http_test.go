@@ -482,7 +482,7 @@ func TestBrokersThatDoNotAcknowledge(t *testing.T) {
 		t.Errorf("too large: %d %q", a.status, a.body)
 	}
 	set(nil)
-	if a := b.post("/v1/events", ndjson, []byte(line("e", "a"))); a.status != 202 {
+	if a := b.post("/v1/events", ndjson, []byte(line("e", "a"))); a.status != 202 || a.outcome(t).Accepted != 1 {
 		t.Errorf("%d %s", a.status, a.body)
 	}
 	if r := b.records(1); string(r[0].Key) != "a" {
