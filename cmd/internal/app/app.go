@@ -187,15 +187,15 @@ func Run(ctx context.Context, stop <-chan struct{}, cfg Config) (err error) {
 		}
 		health := &health{gather: gather, stalledAfter: cfg.HTTP.StalledAfter, now: time.Now,
 			schema: func(ctx context.Context) error { return schemaCurrent(ctx, cfg.DSN) }}
-		stopServing, err := serve(cfg.HTTP, health, gather, log)
-		if err != nil {
+		var stopServing func() error
+		if stopServing, err = serve(cfg.HTTP, health, gather, log); err != nil {
 			return err
 		}
 		defer func() { err = errors.Join(err, stopServing()) }()
 	}
 	if cfg.Receive.Listen != "" {
-		stopReceiving, err := receive(ctx, cfg.Receive, bus, cfg.EventsTopic, log, cfg.Registry)
-		if err != nil {
+		var stopReceiving func() error
+		if stopReceiving, err = receive(ctx, cfg.Receive, bus, cfg.EventsTopic, log, cfg.Registry); err != nil {
 			return err
 		}
 		// What was accepted is on the topic: it is read by whoever reads next.
