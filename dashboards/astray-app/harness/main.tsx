@@ -86,7 +86,7 @@ function Toasts() {
     let id = 0;
     const listen = (event: (typeof AppEvents)['alertError'], severity: 'success' | 'error' | 'warning') =>
       events.on(event, (payload) => {
-        const toast = { id: id++, severity, text: String(payload[0]) };
+        const toast = { id: id++, severity, text: String(payload?.[0] ?? '') };
         setToasts((t) => [...t, toast]);
         setTimeout(() => setToasts((t) => t.filter((o) => o.id !== toast.id)), 2500);
       });

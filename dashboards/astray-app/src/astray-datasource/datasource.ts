@@ -50,7 +50,8 @@ export class AstrayDataSource extends DataSourceWithBackend<AstrayQuery, AstrayO
   /** A question that names nobody where somebody must be named is not sent: the panel says nothing rather than an error. */
   filterQuery(query: AstrayQuery): boolean {
     const needsEntity = ['rate', 'distinct', 'graph', 'blast'].includes(query.queryType ?? '');
-    return !query.hide && (!needsEntity || Boolean(query.agent || query.id));
+    const named = this.templates.replace(query.agent ?? '') || this.templates.replace(query.id ?? '');
+    return !query.hide && (!needsEntity || named !== '');
   }
 
   applyTemplateVariables(query: AstrayQuery, scopedVars: ScopedVars, adhoc?: AdHocVariableFilter[]): AstrayQuery {

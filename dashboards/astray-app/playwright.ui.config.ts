@@ -1,0 +1,41 @@
+import { defineConfig } from '@playwright/test';
+import { existsSync } from 'node:fs';
+
+/**
+ * Tests of the real pages, with the real @grafana/ui and the real plugin backend, in Debian's Chromium. The backend's
+ * harness serves both, filled by the simulator; ASTRAY_HARNESS_URL names one that runs already.
+ */
+const chromium =
+  process.env.CHROMIUM ??
+  ['/usr/bin/chromium', '/usr/bin/chromium-browser', '/usr/bin/google-chrome'].find((p) => existsSync(p));
+const url = process.env.ASTRAY_HARNESS_URL ?? 'http://127.0.0.1:4127';
+
+export default defineConfig({
+  testDir: './tests/ui',
+  workers: 1,
+  forbidOnly: Boolean(process.env.CI),
+  reporter: [['list']],
+  timeout: 60_000,
+  use: {
+    baseURL: url,
+    viewport: { width: 1440, height: 900 },
+    timezoneId: 'UTC',
+    locale: 'en-GB',
+    launchOptions: { executablePath: chromium, args: ['--no-sandbox'] },
+  },
+  projects: [
+    { name: 'pages', testIgnore: /screenshots/ },
+    { name: 'screenshots', testMatch: /screenshots/ },
+  ],
+  webServer: process.env.ASTRAY_HARNESS_URL
+    ? undefined
+    : {
+        command: 'go run ./cmd/gpx_astray/harness --listen 127.0.0.1:4127 --static dashboards/astray-app/harness/dist',
+        cwd: '../..',
+        url,
+        timeout: 300_000,
+        stdout: 'ignore',
+        stderr: 'pipe',
+        gracefulShutdown: { signal: 'SIGTERM', timeout: 20_000 },
+      },
+});
