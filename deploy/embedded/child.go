@@ -40,6 +40,9 @@ func MaybeChild() {
 	}
 	result := run(int32(len(args)), unsafe.Pointer(&argv[0]))
 	runtime.KeepAlive(argv)
+	// Also keeps the pinner reachable while the server runs: one that is collected with pins panics, and the runtime
+	// collects every two minutes even when nothing happens.
+	pin.Unpin()
 	// The library keeps what clickhouse-local would have printed; an error is in the result alone.
 	var failure func(unsafe.Pointer) string
 	purego.RegisterLibFunc(&failure, handle, "chdb_result_error")
