@@ -178,6 +178,9 @@ func TestNothingThatARuleFindsIsLeft(t *testing.T) {
 			} else if i := slices.IndexFunc(m[1:], func(s string) bool { return s != "" }); i >= 0 {
 				secret = m[1+i]
 			}
+			if len(secret) < minSecret || r.whole {
+				secret = m[0]
+			}
 			hasWord := slices.ContainsFunc(r.keywords, func(w string) bool { return strings.Contains(strings.ToLower(text), w) })
 			if !hasWord || entropy(secret) <= r.entropy || set.global.allows(m[0], secret) ||
 				slices.ContainsFunc(r.skip, func(a compiledAllow) bool { return a.allows(m[0], secret) }) {

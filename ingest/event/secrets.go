@@ -30,6 +30,8 @@ const (
 	before   = 64 // bytes before a run in which a keyword may stand
 	maxSlice = 2048
 	maxRuns  = 256
+
+	minSecret = 8
 )
 
 // rule is one way to recognise a secret.
@@ -68,14 +70,14 @@ func ownRules() []rule {
 		{id: "bearer-token", regex: `(?i)\bbearer[ \t]+([A-Za-z0-9._~+/=-]{16,})`, entropy: 3, keywords: []string{"bearer"},
 			allow: []allow{{regexes: []string{`^[A-Za-z/.-]+$`}}}},
 		{id: "authorization-header", regex: `(?i)\bauthorization['"]?[ \t]*[:=][ \t]*['"]?(?:basic|token|apikey)[ \t]+([A-Za-z0-9._~+/=-]{8,})`, keywords: []string{"authorization"}},
-		{id: "url-parameter", regex: `(?i)[?&;][\w.-]{0,40}(?:key|token|secret|passwd|password|pwd|auth|sig|signature|credential)s?=([^&\s#"'<>]{8,})`, entropy: 2.5,
-			keywords: []string{"key=", "token=", "secret=", "passwd=", "password=", "pwd=", "auth=", "sig=", "signature=", "credential=", "credentials="}},
 	}
 }
 
 type compiled struct {
 	*rule
 	place place
+	wide  bool // a match holds signs that end a run
+	whole bool // the secret is all of the match, its groups name parts that are always the same
 	rank  int
 	once  sync.Once
 	re    *regexp.Regexp
@@ -96,6 +98,7 @@ type ruleSet struct {
 		*compiled
 		sign string
 	}
+	bare   []*compiled // rules whose secrets may be shorter than runs are
 	global compiledAllow
 }
 
@@ -111,10 +114,15 @@ var theRules = sync.OnceValue(func() *ruleSet {
 		c := &s.rules[i]
 		c.rule = &list[i]
 		c.place = placeOf(c.rule)
+		c.wide = strings.Contains(c.regex, "@") || strings.Contains(c.regex, `\\_-]`) || c.id == "sidekiq-secret"
+		c.whole = strings.Contains(c.regex, "(?P<")
 		if c.rank = i + 1; c.id == genericRule {
 			c.rank = len(list) + 1
 		}
 		if c.place == document {
+			if w := bareWord(c.id); w != "" {
+				s.bare = append(s.bare, c)
+			}
 			if sign := documentSign(c.id); sign != "" {
 				s.documents = append(s.documents, struct {
 					*compiled
@@ -147,20 +155,44 @@ func documentSign(id string) string {
 		return "kind:"
 	case "nuget-config-password":
 		return "<add key="
+	case "freemius-secret-key":
+		return "=>" // its value is of any signs, so it is no run
+	case "jwt-base64":
+		return "ZXlK" // its value may be broken into lines
 	}
 	return ""
 }
 
+// documentBegin is where a rule's match of which text[at:] holds the sign may begin, -1 if there is none.
+func documentBegin(id, text string, at int) int {
+	if id != "freemius-secret-key" {
+		return at
+	}
+	const name = len(`"secret_key"`)
+	end := len(strings.TrimRight(text[:at], " \t\r\n"))
+	if end < name || !strings.EqualFold(text[end-name+1:end-1], "secret_key") {
+		return -1
+	}
+	return end - name
+}
+
 func placeOf(r *rule) place {
-	if documentSign(r.id) != "" || r.id == "private-key" { // search.privateKeys finds those
+	if documentSign(r.id) != "" || r.id == "private-key" || bareWord(r.id) != "" { // search has a way of its own
 		return document
 	}
 	switch r.id {
-	case "freemius-secret-key":
-		return assigned
+	case "telegram-bot-api-token", "sidekiq-secret": // the value is two runs
+		return near
+	case "mailchimp-api-key", "nytimes-access-token": // more than a name stands between keyword and assignment
+		return near
 	}
-	// gitleaks makes the rules of services from one template: name, assignment, value.
-	if strings.Contains(r.regex, `[\w.-]{0,50}?`) {
+	// gitleaks makes the rules of services from one template: name, assignment, value. A few look for a word of
+	// the value.
+	if name, _, ok := strings.Cut(r.regex, `[ \t\w.-]{0,`); ok && strings.Contains(name, `[\w.-]{0,50}?`) {
+		name = strings.ToLower(name)
+		if r.id != genericRule && slices.ContainsFunc(r.keywords, func(w string) bool { return !strings.Contains(name, w) }) {
+			return near
+		}
 		return assigned
 	}
 	literal := strings.ToLower(strings.NewReplacer(`\`, "").Replace(r.regex))
@@ -169,7 +201,7 @@ func placeOf(r *rule) place {
 			return near
 		}
 	}
-	if r.id == "bearer-token" || r.id == "authorization-header" {
+	if r.id == "bearer-token" {
 		return near
 	}
 	return inside
@@ -231,7 +263,8 @@ func suspicious(text string) bool {
 		return true
 	}
 	return strings.Contains(text, "://") && strings.IndexByte(text, '@') >= 0 ||
-		strings.Contains(text, "curl ") || strings.Contains(text, "PRIVATE KEY") || strings.Contains(text, "<add key=")
+		strings.Contains(text, "curl ") || strings.Contains(text, "PRIVATE KEY") || strings.Contains(text, "<add key=") ||
+		strings.Contains(text, "=>") || strings.Contains(text, "ZXlK") || hasParameter(text) || nextFold(text, "authorization", 0) >= 0 || nextFold(text, "password", 0) >= 0
 }
 
 // nextRun finds the first run at or after from that is long enough to be looked at. from must not be in the middle
@@ -339,7 +372,14 @@ func (s *search) run(start, end int) {
 				s.spans = append(s.spans, span{start, stop, "unscanned", lastRank})
 				return
 			}
-			s.try(r, max(0, min(begin, start)-before), start, min(stop, max(begin, start)+maxSlice))
+			from, to := max(0, min(begin, start)-before), max(begin, start)+maxSlice
+			if r.wide {
+				s.try(r, from, start, min(len(s.text), to))
+				return
+			}
+			if !s.try(r, from, start, min(stop, to)) && stop < end {
+				s.try(r, from, start, min(end, to)) // it was no full stop after all
+			}
 		}
 	})
 }
@@ -350,10 +390,10 @@ func (s *search) keyword(n int32) string { return s.set.words.keywords[n] }
 // the run from start to stop.
 func assignment(text string, at, start, stop int) bool {
 	i := at
-	for n := 0; i < stop && n < 24; n++ {
+	for n := 0; i < stop && n < 48; n++ {
 		switch c := text[i]; {
 		case c >= 'a' && c <= 'z', c >= 'A' && c <= 'Z', c >= '0' && c <= '9', c == '_', c == '.', c == '-',
-			c == ' ', c == '\t', c == '\n', c == '\r', c == '\'', c == '"', c == '\\':
+			c == ' ', c == '\t', c == '\n', c == '\r', c == '\f', c == '\'', c == '"', c == '\\':
 			i++
 			continue
 		case c == '=' || c == '>' || c == ':' || c == '|' || c == '?' || c == ',':
@@ -363,25 +403,28 @@ func assignment(text string, at, start, stop int) bool {
 		break
 	}
 	operator := i
-	for i < stop && strings.IndexByte("=>:|?,`'\" \t\n\r\\", text[i]) >= 0 {
+	for i < stop && strings.IndexByte("=>:|?,`'\" \t\n\r\f\\", text[i]) >= 0 {
 		i++
 	}
 	return i > operator && i >= start && stop-i >= 8
 }
 
 // try runs a rule over text[from:to] and keeps what it finds beyond start.
-func (s *search) try(r *compiled, from, start, to int) {
+func (s *search) try(r *compiled, from, start, to int) (found bool) {
 	slice := s.text[from:to]
 	for _, m := range r.expression().FindAllStringSubmatchIndex(slice, -1) {
 		a, b := m[0], m[1]
 		if r.group > 0 {
 			a, b = m[2*r.group], m[2*r.group+1]
-		} else {
+		} else if !r.whole {
 			for g := 2; g < len(m); g += 2 {
 				if m[g] >= 0 && m[g] < m[g+1] {
 					a, b = m[g], m[g+1]
 					break
 				}
+			}
+			if b-a < minSecret {
+				a, b = m[0], m[1] // the group was made to repeat something, not to name the secret
 			}
 		}
 		if a < 0 || a == b || from+b <= start {
@@ -396,25 +439,32 @@ func (s *search) try(r *compiled, from, start, to int) {
 			continue
 		}
 		s.spans = append(s.spans, span{from + a, from + b, r.id, r.rank})
+		found = true
 	}
+	return found
 }
 
 // documents finds what is not a run: private keys, passwords in addresses, and the rules that span lines.
 func (s *search) documents() {
 	s.privateKeys()
 	s.addresses()
+	s.parameters()
+	s.bareWords()
 	for _, r := range s.set.documents {
 		for from := 0; s.runs < maxRuns; {
 			n := strings.Index(s.text[from:], r.sign)
 			if n < 0 {
 				break
 			}
-			at := from + n
-			s.runs += 16 // these are slow
-			s.try(r.compiled, at, at, min(len(s.text), at+maxSlice))
-			from = at + maxSlice
-			if from >= len(s.text) {
-				break
+			at := documentBegin(r.id, s.text, from+n)
+			if at < 0 {
+				from += n + len(r.sign)
+				continue
+			}
+			s.runs += 4 // these are slow
+			to := min(len(s.text), at+maxSlice)
+			if from += n + len(r.sign); s.try(r.compiled, at, at, to) {
+				from = max(from, to)
 			}
 		}
 	}
@@ -473,6 +523,125 @@ func (s *search) addresses() {
 			continue
 		}
 		s.spans = append(s.spans, span{at + colon + 1, at + host, "url-password", 0})
+	}
+}
+
+// secretParameters are the last words of the names of an address's parameters whose values are secrets.
+var secretParameters = [...]string{"key", "token", "secret", "passwd", "password", "pwd", "auth", "sig", "signature", "credential"}
+
+const maxParameterName = 64
+
+// nextParameter finds the first ?name=value at or after from whose name says that the value is a secret.
+func nextParameter(text string, from int) (name, value, end int, ok bool) {
+	for {
+		n := strings.IndexByte(text[from:], '=')
+		if n < 0 {
+			return 0, 0, 0, false
+		}
+		at := from + n
+		from = at + 1
+		name = at
+		for name > 0 && at-name < maxParameterName && wordByte(text[name-1]) {
+			name--
+		}
+		if name == 0 || name == at || strings.IndexByte("?&;", text[name-1]) < 0 || !namesSecret(text[name:at]) {
+			continue
+		}
+		end = from
+		for end < len(text) && strings.IndexByte("&#\"'<> \t\n\r\f", text[end]) < 0 {
+			end++
+		}
+		return name, from, end, true
+	}
+}
+
+func wordByte(c byte) bool {
+	return c >= 'a' && c <= 'z' || c >= 'A' && c <= 'Z' || c >= '0' && c <= '9' || c == '_' || c == '.' || c == '-'
+}
+
+func namesSecret(name string) bool {
+	if c := name[len(name)-1]; c == 's' || c == 'S' {
+		name = name[:len(name)-1]
+	}
+	for _, w := range secretParameters {
+		if n := len(name) - len(w); n >= 0 && strings.EqualFold(name[n:], w) {
+			return true
+		}
+	}
+	return false
+}
+
+func hasParameter(text string) bool {
+	_, _, _, ok := nextParameter(text, 0)
+	return ok
+}
+
+// parameters finds the values of an address's parameters that are named after secrets.
+func (s *search) parameters() {
+	for from := 0; ; {
+		name, value, end, ok := nextParameter(s.text, from)
+		if !ok {
+			return
+		}
+		from = end
+		secret := s.text[value:end]
+		if len(secret) < 8 || entropy(secret) <= 2.5 || isFingerprint(secret) || strings.Contains(secret, "[secret:") ||
+			s.set.global.allows(s.text[name:end], secret) {
+			continue
+		}
+		s.spans = append(s.spans, span{value, end, "url-parameter", len(s.set.rules)})
+	}
+}
+
+// bareWord is the word after which a rule takes secrets that are shorter than runs are.
+func bareWord(id string) string {
+	switch id {
+	case "authorization-header":
+		return "authorization"
+	case "hashicorp-tf-password":
+		return "password"
+	}
+	return ""
+}
+
+// nextFold finds a word, in whatever case, at or after from; -1 if it is not there. It looks for the rarest letter.
+func nextFold(text, word string, from int) int {
+	rare := strings.IndexAny(word, "zw")
+	first := -1
+	for _, letter := range [...]byte{word[rare], word[rare] - 'a' + 'A'} {
+		for at := from; ; at++ {
+			n := strings.IndexByte(text[at:], letter)
+			if n < 0 {
+				break
+			}
+			at += n
+			begin := at - rare
+			if begin >= from && begin+len(word) <= len(text) && strings.EqualFold(text[begin:begin+len(word)], word) {
+				if first < 0 || begin < first {
+					first = begin
+				}
+				break
+			}
+		}
+	}
+	return first
+}
+
+// bareWords finds what is assigned to such a word.
+func (s *search) bareWords() {
+	for _, r := range s.set.bare {
+		word := bareWord(r.id)
+		for from := 0; s.runs < maxRuns; {
+			at := nextFold(s.text, word, from)
+			if at < 0 {
+				break
+			}
+			from = at + len(word)
+			if to := min(len(s.text), from+maxSlice); assignment(s.text, from, from, to) {
+				s.runs++
+				s.try(r, max(0, at-1), at, to) // the byte before tells whether the word is one
+			}
+		}
 	}
 }
 

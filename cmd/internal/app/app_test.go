@@ -62,6 +62,7 @@ func TestEventsBecomeRowsAndAlertsOverARestart(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer producer.Close()
+	const secret = "ghp_" + "8fQk2LzP0xVb7NtR5mYw3HsJ9cDa6GeU1iXo"
 	start := time.Date(2026, 3, 1, 0, 0, 0, 0, time.UTC).UnixMilli()
 	var messages []kafka.Message
 	n := 0
@@ -83,7 +84,7 @@ func TestEventsBecomeRowsAndAlertsOverARestart(t *testing.T) {
 			}
 		}
 	}
-	messages = append(messages, kafka.Message{Key: []byte("agent-1"), Value: []byte(`{"id":"bad"}`)})
+	messages = append(messages, kafka.Message{Key: []byte("agent-1"), Value: []byte(`{"id":"bad","x":"` + secret + `"}`)})
 	count := func(query string) (rows uint64) {
 		if err := conn.QueryRow(ctx, query).Scan(&rows); err != nil {
 			t.Fatalf("%s: %v", query, err)
@@ -121,6 +122,9 @@ func TestEventsBecomeRowsAndAlertsOverARestart(t *testing.T) {
 	}
 	if dead := count("SELECT count() FROM astray.dead_letters FINAL WHERE code = 'missing_field' AND field != ''"); dead != 1 {
 		t.Errorf("%d dead letters, want 1", dead)
+	}
+	if kept := count("SELECT count() FROM astray.dead_letters FINAL WHERE raw LIKE '{\"id\":\"bad%secret:github-pat:fp\\_%' AND raw NOT LIKE '%ghp%'"); kept != 1 {
+		t.Errorf("the rejected message was not kept with its secret replaced")
 	}
 	if found := count("SELECT count() FROM astray.alerts FINAL WHERE detector = 'scraping' AND entity_id = 'agent-4'"); found != 1 {
 		t.Errorf("%d alerts for the scraper, want 1", found)
