@@ -142,7 +142,7 @@ func Run(ctx context.Context, stop <-chan struct{}, cfg Config) (err error) {
 		return err
 	}
 
-	redactor := new(event.Redactor)
+	redactor := event.NewRedactor(cfg.FingerprintKey)
 	if len(cfg.FingerprintKey) == 0 {
 		log.Warn("app: no fingerprint key is set; fingerprints of secrets can be tried out by whoever has the program. Set fingerprint_key_file")
 	}
@@ -167,8 +167,8 @@ func Run(ctx context.Context, stop <-chan struct{}, cfg Config) (err error) {
 		NewEngine: func(string, int32) (pipeline.Engine, error) {
 			return judge.wrap(detect.New(cfg.Detect, detectors...)), nil
 		},
-		NewDecode: formats.Decode,
-		Sink:      out, Log: log, Metrics: pipeline.NewMetrics(cfg.Registry),
+		NewDecode: formats.Decode, Redact: redactor.Bytes,
+		Sink: out, Log: log, Metrics: pipeline.NewMetrics(cfg.Registry),
 		BlockRows: cfg.BlockRows, BlockAge: cfg.BlockAge, AlertAge: cfg.AlertAge, CheckpointEvery: cfg.CheckpointEvery,
 		LateAfter: cfg.LateAfter, WriteTimeout: cfg.InsertTimeout,
 	}
