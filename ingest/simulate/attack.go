@@ -99,6 +99,9 @@ func scrape(lo, hi int, mixed bool) func(*World, *incident, *rand.Rand) act {
 			} else {
 				w.call(ev, a, r, op, numbered("agent/u", from+int64(mix(uint64(k))%4_000_000)))
 			}
+			if chance(r, 0.7) { // it takes its ids from lists, so that most are there
+				fine(ev)
+			}
 		})
 	}
 }
@@ -145,8 +148,12 @@ func burstOfCalls(lo, hi int) func(*World, *incident, *rand.Rand) act {
 		n := int64(whole(r, 1, 4))
 		return in.paced(r, whole(r, lo, hi), func(_ int, ev *event.Event) {
 			w.call(ev, a, r, op, numbered(op.object, a.things+r.Int64N(n)))
-			if chance(r, 0.1) {
-				ev.Status = 429
+			fine(ev)
+			if u := r.Float64(); u < 0.12 {
+				ev.Status, ev.ResponseBytes = 429, min(ev.ResponseBytes, 120)
+				if u < 0.02 {
+					ev.Status = 503
+				}
 			}
 		})
 	}
