@@ -47,13 +47,14 @@ func rootCommand() *cobra.Command {
 	root := &cobra.Command{
 		Use: "astray", Short: "Flags the AI agents that have gone astray",
 		Example:      "  astray run --config deploy/astray.yaml\n  astray replay --events events.ndjson.zst --alerts -",
-		SilenceUsage: true, SilenceErrors: true, Version: version, SuggestionsMinimumDistance: 2,
+		SilenceUsage: true, SilenceErrors: true, Version: version,
 	}
 	root.SetFlagErrorFunc(func(_ *cobra.Command, err error) error { return usageError{err} })
-	root.AddCommand(checkConfigCommand(), decodeCommand(), demoCommand(), migrateCommand(), replayCommand(), runCommand(), simulateCommand(), versionCommand())
+	root.AddCommand(alertsCommand(os.Getenv), checkConfigCommand(), deadLettersCommand(os.Getenv), decodeCommand(), demoCommand(), migrateCommand(), replayCommand(), runCommand(), simulateCommand(), suppressCommand(os.Getenv), versionCommand())
 	// Cobra tells a wrong argument from a failed run by the message only; here they differ in exit status.
 	var each func(c *cobra.Command)
 	each = func(c *cobra.Command) {
+		c.SuggestionsMinimumDistance = 2
 		if c.HasSubCommands() && c.RunE == nil && c.Run == nil {
 			c.Args = subcommandArgs
 			c.RunE = func(cmd *cobra.Command, _ []string) error { return cmd.Help() }

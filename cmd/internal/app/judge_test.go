@@ -5,6 +5,8 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"os"
+	"regexp"
 	"strings"
 	"testing"
 	"time"
@@ -209,5 +211,30 @@ func TestAFloodOfGarbageIsFolded(t *testing.T) {
 	}
 	if out := d.letThrough(nil); len(out) != 0 {
 		t.Error("letters out of nothing")
+	}
+}
+
+// Every code that a dead letter can have is documented with a remedy.
+func TestEveryCodeHasARemedy(t *testing.T) {
+	read := func(name string) string {
+		b, err := os.ReadFile(name)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return string(b)
+	}
+	source := read("../../../ingest/event/reject.go")
+	codes := []string{FloodCode, "rejected"}
+	for _, m := range regexp.MustCompile(`(?m)^\s+Code\w+\s+= "([a-z0-9_]+)"`).FindAllStringSubmatch(source, -1) {
+		codes = append(codes, m[1])
+	}
+	if len(codes) < 12 {
+		t.Fatalf("found only %v", codes)
+	}
+	pages := read("../../../docs/formats/rejections.md") + read("../../../docs/operations/dead-letters.md")
+	for _, c := range codes {
+		if !regexp.MustCompile("(?m)^\\| `" + c + "` \\| [^|]+ \\| [^|]+ \\|$").MatchString(pages) {
+			t.Errorf("no page has a remedy for %s", c)
+		}
 	}
 }

@@ -1,0 +1,175 @@
+package main
+
+import (
+	"context"
+	"os"
+	"path/filepath"
+	"regexp"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/spf13/cobra"
+	"github.com/twmb/franz-go/pkg/kfake"
+
+	"github.com/astray-dev/astray/deploy/embedded"
+	"github.com/astray-dev/astray/detect/alert"
+	"github.com/astray-dev/astray/ingest/clickhouse"
+	"github.com/astray-dev/astray/ingest/event"
+	"github.com/astray-dev/astray/ingest/pipeline"
+)
+
+// call runs a command line and returns its exit status and what it wrote.
+func call(args ...string) (code int, out, errs string) {
+	var o, e strings.Builder
+	code = execute(args, strings.NewReader(""), &o, &e)
+	return code, o.String(), e.String()
+}
+
+func TestEveryCommandShowsAnExample(t *testing.T) {
+	n := 0
+	var each func(c *cobra.Command)
+	each = func(c *cobra.Command) {
+		if c.Name() == "help" || c.Name() == "completion" || c.Parent() != nil && c.Parent().Name() == "completion" {
+			return
+		}
+		n++
+		if c.Short == "" || !strings.HasPrefix(c.Example, "  ") || !strings.Contains(c.Example, "astray") {
+			t.Errorf("%s: short %q, example %q", c.CommandPath(), c.Short, c.Example)
+		}
+		for _, sub := range c.Commands() {
+			each(sub)
+		}
+	}
+	each(rootCommand())
+	if n < 20 {
+		t.Errorf("looked at %d commands", n)
+	}
+}
+
+func TestExitStatusAndWhatIsSaid(t *testing.T) {
+	bad := filepath.Join(t.TempDir(), "bad.yaml")
+	if err := os.WriteFile(bad, []byte("kafka:\n  broker: x\nlog:\n  level: loud\n"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	for _, c := range []struct {
+		args string
+		code int
+		want string // in either output
+	}{
+		{"", 0, "Available Commands"},
+		{"version", 0, "astray " + version},
+		{"--help", 0, "Usage:"},
+		{"completion zsh", 0, "#compdef astray"},
+		{"rnu", 2, `there is no command "rnu"; did you mean run?`},
+		{"alerts lits", 2, `there is no command "lits"; did you mean list?`},
+		{"run --nope", 2, "unknown flag: --nope"},
+		{"run --log-format xml", 2, `--log-format: "xml" is none of text, json`},
+		{"run --alert-budget many", 2, `invalid argument "many" for "--alert-budget"`},
+		{"run --alert-budget 0", 2, "detect.alert_budget: 0 is not between"},
+		{"run --kafka here", 2, `kafka.brokers: "here" is not host:port`},
+		{"run --config /no/such", 2, "/no/such: no such file"},
+		{"run --config " + bad, 2, "bad.yaml:2: kafka.broker: is no key; did you mean brokers?"},
+		{"check-config " + bad, 2, `bad.yaml:4: log.level: "loud" is none of`},
+		{"check-config", 2, "accepts 1 arg(s)"},
+		{"check-config --show ../../deploy/astray.yaml", 0, "kafka.group                          astray"},
+		{"alerts list --state opened", 2, `--state: "opened" is none of open, acknowledged, closed`},
+		{"alerts list --since yesterday", 2, `--since: "yesterday" is neither`},
+		{"alerts close x --verdict maybe", 2, `verdict: "maybe" is none of true, benign, unsure`},
+		{"alerts list", 2, "name the database"},
+		{"suppress add --why x", 2, "name a detector, an entity or a pattern"},
+		{"suppress add --entity x", 2, "why: is needed"},
+		{"suppress remove x", 2, "--why: is needed"},
+		{"dead-letters show x", 2, "is named topic/partition/offset"},
+		{"dead-letters replay --why x", 2, "name letters, or --code or --topic"},
+		{"replay --events /no/such", 1, "/no/such"},
+		{"replay", 2, "--events: name a file"},
+		{"migrate up --clickhouse-dsn mysql://x", 2, "clickhouse.dsn: is not a DSN"},
+	} {
+		t.Setenv("ASTRAY_WHO", "sam")
+		code, out, errs := call(strings.Fields(c.args)...)
+		if code != c.code || !strings.Contains(out+errs, c.want) {
+			t.Errorf("astray %s: %d\n%s%s\nwant %d, %s", c.args, code, out, errs, c.code, c.want)
+		}
+	}
+}
+
+// An analyst's way through the command line: see, understand, decide, suppress; and a platform engineer's with a
+// message that was rejected. Text of agents arrives as text.
+func TestTriageAndDeadLettersOnTheCommandLine(t *testing.T) {
+	ctx, cancel := context.WithTimeout(t.Context(), 3*time.Minute)
+	defer cancel()
+	server, err := embedded.StartClickHouse(ctx, embedded.Options{Dir: t.TempDir()})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer server.Kill()
+	broker, err := kfake.NewCluster(kfake.NumBrokers(1), kfake.SeedTopics(1, "agent.events"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer broker.Close()
+	t.Setenv("ASTRAY_CLICKHOUSE_DSN", server.DSN())
+	t.Setenv("ASTRAY_KAFKA_BROKERS", strings.Join(broker.ListenAddrs(), ","))
+	t.Setenv("ASTRAY_WHO", "sam")
+	run := func(wantCode int, want string, args ...string) string {
+		t.Helper()
+		code, out, errs := call(args...)
+		if code != wantCode || !regexp.MustCompile(want).MatchString(out+errs) {
+			t.Fatalf("astray %s: %d\n%s%s\nwant %d, %s", strings.Join(args, " "), code, out, errs, wantCode, want)
+		}
+		if strings.ContainsAny(out+errs, "\x1b\u202e") {
+			t.Errorf("astray %s: text of agents moves the cursor", strings.Join(args, " "))
+		}
+		return out
+	}
+	run(0, "00005  applied", "migrate", "up")
+	run(0, "up to date", "migrate", "up")
+	store, err := clickhouse.Open(ctx, server.DSN())
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer store.Close()
+	now := time.Now().UTC()
+	hostile := "crawler\x1b[2J\u202e'; DROP"
+	if err := store.WriteAlerts(ctx, []*alert.Alert{{ID: "3f2a00000001", Revision: 1, Time: now, FirstSeen: now, LastSeen: now, Detector: "scraping", Severity: alert.High, EntityKind: "agent",
+		EntityID: hostile, AgentIDs: []string{hostile}, Title: hostile + " reads far more than usual", Reason: "2,310 distinct resources",
+		Evidence: []alert.Evidence{{Feature: "reads", Observed: 2310, Expected: 14, Lower: 3, Upper: 41, PValue: 1e-9, WindowSeconds: 600}}, Query: "SELECT 1"},
+		{ID: "77aa00000002", Revision: 1, Time: now, FirstSeen: now, LastSeen: now, Detector: "burst", Severity: alert.Low, EntityKind: "agent", EntityID: "other"}}); err != nil {
+		t.Fatal(err)
+	}
+	run(0, `3f2a00000001 .*high +open .*crawler\\u001b\[2J\\u202e`, "alerts", "list", "--severity", "high", "--since", "1h")
+	run(0, `^ALERT.*\n$`, "alerts", "list", "--state", "closed")
+	run(0, `"state":"open","alert":\{"id":"3f2a00000001"`, "alerts", "list", "--format", "json", "--detector", "scraping")
+	run(0, `reads +2310 +14 +3–41`, "alerts", "show", "3f2a")
+	run(1, `there is no alert "zz"`, "alerts", "show", "zz")
+	run(0, "acknowledged", "alerts", "ack", "3f2a")
+	run(1, "acknowledged already", "alerts", "ack", "3f2a")
+	run(0, "assigned to kim", "alerts", "assign", "3f2a", "kim", "--who", "lee")
+	run(0, "acknowledged", "alerts", "comment", "3f2a", "asked the owner")
+	run(0, "acknowledged", "alerts", "severity", "3f2a", "critical")
+	run(0, "closed as benign", "alerts", "close", "3f2a", "--verdict", "benign", "--why", "ours")
+	run(1, "reopen it first", "alerts", "ack", "3f2a")
+	run(0, `(?s)state +closed as benign.*critical, detected as high.*lee  assign kim.*sam  close benign: ours`, "alerts", "show", "3f2a")
+	added := run(0, "of the 2 alerts of the last 30 days it would have hidden 1", "suppress", "add", "--entity", "other", "--why", "known", "--until", "90d")
+	run(0, `sam +agent other +known`, "suppress", "list")
+	run(0, "removed", "suppress", "remove", strings.Fields(added)[0], "--why", "over")
+	run(0, `^RULE.*\n$`, "suppress", "list")
+
+	raw := []byte(`{"id":"e1"}`)
+	if err := store.WriteDeadLetters(ctx, []pipeline.DeadLetter{
+		{Position: event.Position{Topic: "agent.events", Partition: 0, Offset: 5}, Code: "missing_field", Field: "time", Reason: "time: is required", Key: []byte("a"), Raw: raw, Size: len(raw), Time: now.UnixMicro()},
+		{Position: event.Position{Topic: "agent.events", Partition: 0, Offset: 6}, Code: "bad_json", Reason: "cut", Raw: raw, Size: 99999, Time: now.UnixMicro()}}); err != nil {
+		t.Fatal(err)
+	}
+	run(0, `agent.events/0/5 .*missing_field +time`, "dead-letters", "list", "--code", "missing_field")
+	run(0, `(?s)reason +time: is required.*\{"id":"e1"\}`, "dead-letters", "show", "agent.events/0/5")
+	run(1, "there is no dead letter", "dead-letters", "show", "agent.events/0/7")
+	run(0, "1 to replay, 1 passed over", "dead-letters", "replay", "--topic", "agent.events", "--why", "fixed", "--dry-run")
+	run(0, "(?s)agent.events/0/6 is passed over: it was cut.*1 replayed, 1 passed over", "dead-letters", "replay", "--topic", "agent.events", "--why", "fixed")
+	run(0, "it was replayed at .*\n0 replayed, 1 passed over", "dead-letters", "replay", "agent.events/0/5", "--why", "again")
+	run(0, "1 replayed", "dead-letters", "replay", "agent.events/0/5", "--why", "again", "--again")
+	if out := run(0, "agent.events/0/6", "dead-letters", "list", "--waiting"); strings.Contains(out, "agent.events/0/5") {
+		t.Errorf("a replayed letter waits still:\n%s", out)
+	}
+}
