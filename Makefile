@@ -35,6 +35,15 @@ $(PLUGIN)/node_modules/.package-lock.json: $(PLUGIN)/package.json $(PLUGIN)/pack
 plugin-frontend: $(PLUGIN)/node_modules/.package-lock.json ## The Grafana app's pages into dashboards/astray-app/dist
 	$(NPM) run build
 
+PLATFORMS := linux_amd64 linux_arm64 darwin_amd64 darwin_arm64 windows_amd64 windows_arm64
+
+plugin-backend: ## The Grafana app's executables into dashboards/astray-app/dist, one for each of PLATFORMS
+	@for p in $(PLATFORMS); do \
+		os=$${p%_*}; arch=$${p#*_}; ext=; [ $$os = windows ] && ext=.exe; \
+		echo "gpx_astray_$$p$$ext"; \
+		CGO_ENABLED=0 GOOS=$$os GOARCH=$$arch go build -trimpath -ldflags '-s -w' -o $(PLUGIN)/dist/gpx_astray_$$p$$ext ./cmd/gpx_astray || exit 1; \
+	done
+
 plugin: plugin-frontend plugin-backend ## A directory that Grafana loads as it is: dashboards/astray-app/dist
 
 plugin-zip: plugin ## The same as dist/astray-app.zip
@@ -42,4 +51,4 @@ plugin-zip: plugin ## The same as dist/astray-app.zip
 	rm -rf dist/astray-app && cp -r $(PLUGIN)/dist dist/astray-app
 	cd dist && python3 -m zipfile -c astray-app.zip astray-app
 
-.PHONY: help build demo lint test eval bench plugin plugin-frontend plugin-zip
+.PHONY: help build demo lint test eval bench plugin plugin-backend plugin-frontend plugin-zip
