@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
+	"hash/crc32"
 	"net/url"
 	"os"
 	"strings"
@@ -77,7 +78,7 @@ func appContext(t *testing.T, role string, change func(map[string]any)) backend.
 	if role != "" {
 		who = &backend.User{Login: strings.ToLower(role), Role: role}
 	}
-	return backend.PluginContext{PluginID: AppID, User: who, AppInstanceSettings: &backend.AppInstanceSettings{JSONData: data, DecryptedSecureJSONData: map[string]string{"password": password}, Updated: time.Unix(int64(len(data)), int64(len(t.Name())))}}
+	return backend.PluginContext{PluginID: AppID, User: who, AppInstanceSettings: &backend.AppInstanceSettings{JSONData: data, DecryptedSecureJSONData: map[string]string{"password": password}, Updated: time.Unix(int64(crc32.ChecksumIEEE(data)), 0)}}
 }
 
 func newHandler(t *testing.T) *Handler { return New() }
@@ -254,4 +255,14 @@ func TestRoles(t *testing.T) {
 	if resource(t, h, appContext(t, "Admin", nil), "GET", "configuration", nil, &cfg); cfg.Connection.Address == "" {
 		t.Error("an Admin is not told the address")
 	}
+}
+
+// datasourceContext is the same connection as a datasource's.
+func datasourceContext(t *testing.T, role string) backend.PluginContext {
+	t.Helper()
+	pc := appContext(t, role, nil)
+	pc.PluginID = DatasourceID
+	pc.DataSourceInstanceSettings = &backend.DataSourceInstanceSettings{ID: 1, UID: "astray", JSONData: pc.AppInstanceSettings.JSONData, DecryptedSecureJSONData: pc.AppInstanceSettings.DecryptedSecureJSONData}
+	pc.AppInstanceSettings = nil
+	return pc
 }
