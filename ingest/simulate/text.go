@@ -41,8 +41,8 @@ var (
 	}
 	comments = []string{
 		"Agreed. {s}", "I see it differently: {s}", "@{o} {s}", "Did you {v} {t} too? {s}", "{s} {s}", "That is a {a} way to put it. {s}", "Same here, {w}. {s}", "Thanks, this helped with {x}.", "Could you say more about {t}? {s}",
-		"We tried that {w}; {s}", "> {s}\n{s}", "Counterpoint: {s}", "{n} times yes. {s}", "How {a}! {s}", "Noted, I will {v} {x}.", "Nice.", "Interesting, {p} said the same about {y}.", "{s}", "{s}", "{s} {s}", "{x} did that {w}.",
-		"Not with {x}, it is too {a}.", "What about {y}? {s}", "My {x} says {n}, yours?", "@{o} have you met {y}?", "{s} But {s}", "Well, {s}", "In short: {v} {x}, {v} {y}.",
+		"We tried that {w}; {s}", "> {s}\n{s}", "Counterpoint: {s}", "{n} times yes. {s}", "How {a}! {s}", "Noted, I will {v} {x}. {s}", "Nice.", "Interesting, {p} said the same about {y}. {s}", "{s}", "{s}", "{s} {s}", "{x} did that {w}. {s}",
+		"Not with {x}, it is too {a}.", "What about {y}? {s}", "My {x} says {n}, yours?", "@{o} have you met {y}?", "{s} But {s}", "Well, {s}", "In short: {v} {x}, {v} {y}. {s}",
 	}
 	reposts  = []string{"RT @{o}: {s} {s}", "via @{o} — {s} {s}", "Worth reading, from @{o}: {s}"}
 	statuses = []string{
