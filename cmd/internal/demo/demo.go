@@ -7,6 +7,7 @@ package demo
 
 import (
 	"context"
+	"crypto/rand"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -65,6 +66,7 @@ type kept struct {
 	Seed    uint64
 	Attacks []string
 	Start   time.Time
+	Key     []byte // of the fingerprints that stand for secrets
 }
 
 // Run runs a demo until stop is closed or Duration is over; then it works through what is on the topic and returns
@@ -72,6 +74,10 @@ type kept struct {
 func Run(ctx context.Context, stop <-chan struct{}, cfg Config) (result Result, err error) {
 	if cfg.Now == nil {
 		cfg.Now = time.Now
+	}
+	if len(cfg.App.FingerprintKey) == 0 {
+		cfg.App.FingerprintKey = make([]byte, 32)
+		rand.Read(cfg.App.FingerprintKey)
 	}
 	d := &demo{cfg: cfg, registry: prometheus.NewRegistry(), truth: cfg.Truth}
 	d.state.File = cfg.Events != nil
@@ -209,7 +215,7 @@ func (d *demo) plan(ctx context.Context) error {
 		back = 0
 	}
 	history := time.Duration(c.History * 24 * float64(time.Hour))
-	k := kept{c.Agents, c.History, c.Seed, c.Attacks, c.Now().UTC().Truncate(time.Second).Add(-back - history)}
+	k := kept{c.Agents, c.History, c.Seed, c.Attacks, c.Now().UTC().Truncate(time.Second).Add(-back - history), d.cfg.App.FingerprintKey}
 	if own := c.Dir != "" && len(c.Brokers) == 0 && c.DSN == ""; own {
 		name := filepath.Join(c.Dir, "demo.json")
 		text, err := os.ReadFile(name)
@@ -234,6 +240,7 @@ func (d *demo) plan(ctx context.Context) error {
 			return err
 		}
 	}
+	d.cfg.App.FingerprintKey = k.Key
 	d.live = k.Start.Add(time.Duration(k.History * 24 * float64(time.Hour)))
 	end := c.Now().Add(ahead)
 	w, err := simulate.New(simulate.Config{Agents: k.Agents, Days: end.Sub(k.Start).Hours() / 24, Seed: k.Seed, Start: k.Start,
