@@ -107,27 +107,34 @@ func same(a, b string) bool {
 func replay(e *detect.Engine, in io.Reader, alerts, scores *bufio.Writer, complaints io.Writer) error {
 	found := map[string]*alert.Alert{}
 	var accepted, rejected int
-	var line []byte
+	keep := func(a *alert.Alert) { found[a.ID] = a }
+	var out *scoreWriter
+	if scores != nil {
+		out = newScoreWriter(scores)
+		defer out.close() // once more does no harm
+	}
 	err := file.Batches(in, noClock, func(b *file.Batch) error {
 		for _, err := range b.Rejected {
 			if rejected++; rejected <= maxComplaints {
 				fmt.Fprintln(complaints, "rejected:", err)
 			}
 		}
+		accepted += len(b.Events)
+		if out == nil {
+			for i := range b.Events {
+				e.Observe(&b.Events[i])
+				e.Alerts(keep)
+			}
+			return nil
+		}
+		lines := out.batch()
 		for i := range b.Events {
-			accepted++
 			e.Observe(&b.Events[i])
-			e.Alerts(func(a *alert.Alert) { found[a.ID] = a })
-			if scores == nil {
-				continue
-			}
-			var err error
-			if line, err = appendScore(line[:0], b.Events[i].ID, e.Top()); err != nil {
-				return err
-			}
-			if _, err := scores.Write(line); err != nil {
-				return fmt.Errorf("--scores: %w", err)
-			}
+			e.Alerts(keep)
+			lines = append(lines, scored{b.Events[i].ID, e.Top()})
+		}
+		if err := out.write(lines); err != nil {
+			return fmt.Errorf("--scores: %w", err)
 		}
 		return nil
 	})
@@ -136,6 +143,11 @@ func replay(e *detect.Engine, in io.Reader, alerts, scores *bufio.Writer, compla
 	}
 	if rejected > 0 {
 		fmt.Fprintf(complaints, "rejected: %d of %d lines\n", rejected, accepted+rejected)
+	}
+	if out != nil {
+		if err := out.close(); err != nil {
+			return fmt.Errorf("--scores: %w", err)
+		}
 	}
 	if alerts == nil {
 		return nil
@@ -154,16 +166,98 @@ func replay(e *detect.Engine, in io.Reader, alerts, scores *bufio.Writer, compla
 	return nil
 }
 
-func appendScore(dst []byte, id string, s detect.Score) ([]byte, error) {
-	str := func(key, v string) error {
-		q, err := json.Marshal(v)
-		dst = append(append(dst, key...), q...)
-		return err
+// scored is a line to be written. The id stays valid: strings of an event are never overwritten.
+type scored struct {
+	id    string
+	score detect.Score
+}
+
+// scoreWriter writes score lines on a goroutine of its own, in order, behind the engine by a bounded number of batches.
+type scoreWriter struct {
+	full, empty chan []scored
+	done        chan struct{}
+	err         error // set before done is closed
+	closed      bool
+}
+
+func newScoreWriter(w *bufio.Writer) *scoreWriter {
+	s := &scoreWriter{full: make(chan []scored, 4), empty: make(chan []scored, 6), done: make(chan struct{})}
+	for range cap(s.empty) {
+		s.empty <- nil
 	}
-	if err := str(`{"id":`, id); err != nil {
+	go func() {
+		defer close(s.done)
+		var line []byte
+		for lines := range s.full {
+			for i := range lines {
+				if line, s.err = appendScore(line[:0], lines[i].id, lines[i].score); s.err != nil {
+					return
+				}
+				if _, s.err = w.Write(line); s.err != nil {
+					return
+				}
+			}
+			s.empty <- lines
+		}
+	}()
+	return s
+}
+
+// batch is an empty slice to fill and pass to write.
+func (s *scoreWriter) batch() []scored {
+	select {
+	case b := <-s.empty:
+		return b[:0]
+	case <-s.done:
+		return nil
+	}
+}
+
+func (s *scoreWriter) write(lines []scored) error {
+	select {
+	case s.full <- lines:
+		return nil
+	case <-s.done:
+		return s.err
+	}
+}
+
+// close waits until all is written.
+func (s *scoreWriter) close() error {
+	if !s.closed {
+		s.closed = true
+		close(s.full)
+	}
+	<-s.done
+	return s.err
+}
+
+func appendScore(dst []byte, id string, s detect.Score) (_ []byte, err error) {
+	dst = append(dst, `{"id":`...)
+	if dst, err = appendString(dst, id); err != nil {
 		return nil, err
 	}
-	dst = strconv.AppendFloat(append(dst, `,"score":`...), s.Score, 'g', 8, 64)
-	err := errors.Join(str(`,"detector":`, s.Detector), str(`,"entity_kind":`, s.EntityKind), str(`,"entity_id":`, s.EntityID))
-	return append(dst, "}\n"...), err
+	dst = append(dst, `,"score":`...)
+	if s.Score == 0 {
+		dst = append(dst, '0')
+	} else {
+		dst = strconv.AppendFloat(dst, s.Score, 'g', 8, 64)
+	}
+	for _, f := range [...]struct{ key, value string }{{`,"detector":`, s.Detector}, {`,"entity_kind":`, s.EntityKind}, {`,"entity_id":`, s.EntityID}} {
+		if dst, err = appendString(append(dst, f.key...), f.value); err != nil {
+			return nil, err
+		}
+	}
+	return append(dst, "}\n"...), nil
+}
+
+// appendString appends s as JSON, as encoding/json would write it.
+func appendString(dst []byte, s string) ([]byte, error) {
+	for i := range len(s) {
+		if c := s[i]; c < ' ' || c >= 0x7f || c == '"' || c == '\\' || c == '<' || c == '>' || c == '&' {
+			q, err := json.Marshal(s)
+			return append(dst, q...), err
+		}
+	}
+	return append(append(append(dst, '"'), s...), '"'), nil
 }
