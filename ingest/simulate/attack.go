@@ -147,7 +147,7 @@ func burstOfCalls(lo, hi int) func(*World, *incident, *rand.Rand) act {
 		op := pick(r, []*operation{&t.get, &t.put, &t.list})
 		n := int64(whole(r, 1, 4))
 		return in.paced(r, whole(r, lo, hi), func(_ int, ev *event.Event) {
-			w.call(ev, a, r, op, numbered(op.object, a.things+r.Int64N(n)))
+			w.call(ev, a, r, op, numbered(op.object, a.things+37*r.Int64N(n)))
 			fine(ev)
 			if u := r.Float64(); u < 0.12 {
 				ev.Status, ev.ResponseBytes = 429, min(ev.ResponseBytes, 120)
