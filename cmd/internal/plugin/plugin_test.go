@@ -213,6 +213,7 @@ func empty(x any) bool {
 // A Viewer reads, an Editor triages, an Admin tests the connection, and nobody does nothing.
 func TestRoles(t *testing.T) {
 	h := newHandler(t)
+	addAlert(t, made("test-roles", "roles"))
 	rule := map[string]any{"detector": "none-such", "why": "test"}
 	for _, c := range []struct {
 		method, path string
@@ -222,7 +223,7 @@ func TestRoles(t *testing.T) {
 		{"GET", "me", nil, "Viewer"}, {"GET", "alerts?" + span(), nil, "Viewer"}, {"GET", "alerts/" + scene.HostileID(0), nil, "Viewer"}, {"GET", "alerts/" + scene.HostileID(0) + "/chart", nil, "Viewer"},
 		{"GET", "alerts/" + scene.HostileID(0) + "/events", nil, "Viewer"}, {"GET", "fleet?" + span(), nil, "Viewer"}, {"GET", "configuration", nil, "Viewer"}, {"GET", "suppressions", nil, "Viewer"},
 		{"POST", "suppressions/preview", rule, "Viewer"}, {"POST", "sparklines", map[string]any{"ids": []string{}}, "Viewer"},
-		{"POST", "actions", map[string]any{"ids": []string{scene.HostileID(0)}, "action": "comment", "why": "seen"}, "Editor"},
+		{"POST", "actions", map[string]any{"ids": []string{"test-roles"}, "action": "comment", "why": "seen"}, "Editor"},
 		{"POST", "suppressions", rule, "Editor"}, {"DELETE", "suppressions/none", nil, "Editor"},
 		{"POST", "test", nil, "Admin"},
 	} {
@@ -238,7 +239,7 @@ func TestRoles(t *testing.T) {
 	var trail struct {
 		Actions []struct{ Who, Action, Why string }
 	}
-	resource(t, h, appContext(t, "Viewer", nil), "GET", "alerts/"+scene.HostileID(0), nil, &trail)
+	resource(t, h, appContext(t, "Viewer", nil), "GET", "alerts/test-roles", nil, &trail)
 	if len(trail.Actions) != 2 || trail.Actions[0].Who != "editor" || trail.Actions[1].Who != "admin" {
 		t.Errorf("the trail is %+v", trail.Actions)
 	}

@@ -22,6 +22,7 @@ import (
 	"github.com/astray-dev/astray/deploy/embedded"
 	"github.com/astray-dev/astray/detect/alert"
 	"github.com/astray-dev/astray/ingest/clickhouse"
+	"github.com/astray-dev/astray/ingest/clickhouse/reader"
 )
 
 // ask runs one query of the whole scene.
@@ -487,8 +488,13 @@ func TestStream(t *testing.T) {
 	h := newHandler(t)
 	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
 	defer cancel()
-	turns := make(chan struct{})
+	idle, turns := make(chan struct{}), make(chan struct{})
 	h.wait = func(ctx context.Context, _ time.Duration) error {
+		select {
+		case idle <- struct{}{}:
+		case <-ctx.Done():
+			return ctx.Err()
+		}
 		select {
 		case <-turns:
 			return nil
@@ -527,14 +533,18 @@ func TestStream(t *testing.T) {
 	go func() {
 		done <- h.RunStream(ctx, &backend.RunStreamRequest{PluginContext: appContext(t, "Viewer", nil), Path: "alerts"}, sender)
 	}()
-	next := func() {
+	// rest waits until the stream has nothing more to send, turn lets it look again.
+	rest := func() {
 		t.Helper()
 		select {
-		case turns <- struct{}{}:
+		case <-idle:
+		case err := <-done:
+			t.Fatal(err)
 		case <-ctx.Done():
 			t.Fatal(ctx.Err())
 		}
 	}
+	turn := func() { turns <- struct{}{} }
 	receive := func(want ...string) {
 		t.Helper()
 		select {
@@ -548,27 +558,31 @@ func TestStream(t *testing.T) {
 			t.Fatal("nothing came")
 		}
 	}
-	next() // the stream has its cursor
+	rest() // it has its cursor
 	addAlert(t, made("test-stream-1", "x"))
-	next()
+	turn()
 	receive("test-stream-1")
 	// The receiver is slow: it has not given the frame back.
 	addAlert(t, made("test-stream-2", "x"))
 	addAlert(t, made("test-stream-3", "x"))
 	select {
-	case turns <- struct{}{}:
+	case <-idle:
 		t.Error("the stream went on before its frame was taken")
 	default:
 	}
 	taken <- struct{}{}
-	next()
+	rest()
+	turn()
 	receive("test-stream-2", "test-stream-3")
 	taken <- struct{}{}
-	next() // nothing new: what is within the overlap is not sent again
+	rest()
+	turn()
+	rest() // nothing is new: what Changes gives twice is not sent again
 	resource(t, h, appContext(t, "Editor", nil), "POST", "actions", map[string]any{"ids": []string{"test-stream-1"}, "action": "acknowledge"}, nil)
-	next()
+	turn()
 	receive("test-stream-1")
 	taken <- struct{}{}
+	rest()
 	cancel()
 	if err := <-done; !errors.Is(err, context.Canceled) {
 		t.Error(err)
@@ -594,3 +608,55 @@ func TestStream(t *testing.T) {
 type packets func(*backend.StreamPacket) error
 
 func (p packets) Send(x *backend.StreamPacket) error { return p(x) }
+
+// Every feature can be drawn, as a series, as the chart of an alert and as its sparkline, and the three count the same: in
+// the window of the evidence, of one agent.
+func TestEveryFeatureIsDrawn(t *testing.T) {
+	h, pc := newHandler(t), appContext(t, "Viewer", nil)
+	agent := worldAgent(t, h)
+	for _, feature := range append(reader.Features(), "sequential_reads") {
+		a := made("test-feature-"+feature, agent)
+		a.FirstSeen, a.LastSeen = end.Add(-3*time.Hour), end.Add(-time.Second)
+		a.Evidence[0].Feature, a.Evidence[0].WindowSeconds = feature, 3600
+		addAlert(t, a)
+		chart := resourceOf[struct {
+			Feature, Unit string
+			Window        int64 `json:"window_seconds"`
+			Points        []struct {
+				T        time.Time
+				Observed float64
+			}
+		}](t, h, pc, "GET", "alerts/"+a.ID+"/chart?feature="+feature, nil)
+		spark := resourceOf[struct {
+			Sparklines map[string]struct {
+				Values []float64
+				Banded bool
+				Upper  float64
+			}
+		}](t, h, pc, "POST", "sparklines", map[string]any{"ids": []string{a.ID}}).Sparklines[a.ID]
+		if banded := feature != "sequential_reads"; spark.Banded != banded || (spark.Upper > 0) != banded {
+			t.Errorf("%s: banded %v, up to %v", feature, spark.Banded, spark.Upper)
+		}
+		sparks := spark.Values
+		want := feature
+		if feature == "sequential_reads" {
+			want = "events"
+		}
+		if chart.Feature != want || len(sparks) != 24 || len(chart.Points) == 0 || want == feature && chart.Window != 3600 {
+			t.Errorf("%s: %d sparks; the chart is of %s with %d points of %d s", feature, len(sparks), chart.Feature, len(chart.Points), chart.Window)
+			continue
+		}
+		if chart.Window != 3600 {
+			continue
+		}
+		for k, v := range sparks {
+			at := end.Add(-time.Duration(24-k) * time.Hour)
+			for _, p := range chart.Points {
+				// What is new depends on how far back one looks; the sparkline looks less far.
+				if p.T.Equal(at) && (p.Observed != v && !strings.HasPrefix(feature, "new_") || p.Observed > v) {
+					t.Errorf("%s at %v: the chart says %v, the sparkline %v", feature, at, p.Observed, v)
+				}
+			}
+		}
+	}
+}

@@ -267,6 +267,9 @@ type Sparkline struct {
 	Lower         Number    `json:"lower"`
 	Upper         Number    `json:"upper"`
 	WindowSeconds int64     `json:"window_seconds"`
+	// Banded is false where the feature cannot be counted from stored events: all events are counted instead, and
+	// there is no band.
+	Banded bool `json:"banded"`
 }
 
 const (
@@ -292,8 +295,11 @@ func (r *Reader) Sparklines(ctx context.Context, ids []string) (map[string]*Spar
 	groups := map[string]*group{}
 	for _, a := range list {
 		w := max(a.Window, 60)
-		out[a.ID] = &Sparkline{make([]float64, sparkWindows), a.Expected, a.Lower, a.Upper, w}
+		out[a.ID] = &Sparkline{make([]float64, sparkWindows), a.Expected, a.Lower, a.Upper, w, true}
 		f := measured(a.Feature)
+		if f != a.Feature {
+			out[a.ID] = &Sparkline{Values: make([]float64, sparkWindows), WindowSeconds: w}
+		}
 		g := groups[f]
 		if g == nil {
 			g = &group{from: a.LastSeen, to: a.LastSeen}
@@ -316,11 +322,11 @@ func (r *Reader) Sparklines(ctx context.Context, ids []string) (map[string]*Spar
 			INNER JOIN (SELECT id AS alert, arrayJoin(agent_ids) AS agent, entity_kind AS ek, entity_id AS ei, last_seen AS last,
 				greatest(evidence.window_seconds[1], 60) AS w FROM alerts FINAL WHERE id IN {ids:Array(String)}) AS a ON a.agent = e.agent_id
 			WHERE time <= last AND multiIf(ek = 'credential', credential_id = ei, ek = 'source', source_ip = ei, 1)`
-		const back = "intDiv(toUnixTimestamp(last), w) - intDiv(toUnixTimestamp(%s), w)"
-		query := fmt.Sprintf("SELECT alert, toInt64("+back+") AS k, toFloat64(%s) %s AND k < %d GROUP BY alert, k", "time", m.count, from, sparkWindows)
+		query := fmt.Sprintf("SELECT alert, toInt64(intDiv(toUnixTimestamp(last), w) - intDiv(toUnixTimestamp(time), w)) AS k, toFloat64(%s) %s AND k < %d GROUP BY alert, k", m.count, from, sparkWindows)
 		if m.fresh != "" {
-			query = fmt.Sprintf("SELECT alert, toInt64("+back+") AS k, toFloat64(count()) FROM (SELECT alert, any(last) AS last, any(w) AS w, min(time) AS first %s AND %s GROUP BY alert, %s) WHERE k < %d GROUP BY alert, k",
-				"first", from, m.when, m.fresh, sparkWindows)
+			query = fmt.Sprintf(`SELECT alert, toInt64(intDiv(toUnixTimestamp(until), length) - intDiv(toUnixTimestamp(first), length)) AS k, toFloat64(count())
+				FROM (SELECT alert, any(last) AS until, any(w) AS length, min(time) AS first %s AND %s GROUP BY alert, %s) WHERE k < %d GROUP BY alert, k`,
+				from, m.when, m.fresh, sparkWindows)
 			g.from = g.from.Add(-7 * 24 * time.Hour)
 		}
 		p := parameters{"ids": g.ids, "agents": g.agents}.span(Span{g.from, g.to})
