@@ -145,7 +145,7 @@ func newGrafana(dsn, static string) (*grafana, error) {
 	g.HandleFunc("GET /api/harness/stream", g.stream)
 	if static != "" {
 		files := http.FileServer(http.Dir(static))
-		g.HandleFunc("GET /", func(w http.ResponseWriter, r *http.Request) {
+		g.HandleFunc("/", func(w http.ResponseWriter, r *http.Request) {
 			if _, err := os.Stat(filepath.Join(static, filepath.FromSlash(filepath.Clean("/"+r.URL.Path)))); err != nil {
 				http.ServeFile(w, r, filepath.Join(static, "index.html"))
 				return
