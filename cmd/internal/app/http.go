@@ -121,6 +121,7 @@ type health struct {
 	schemaChecked time.Time
 	schemaErr     error
 	lastAssigned  time.Time
+	waitingSince  time.Time // for partitions that are assigned and not taken over
 }
 
 // schemaEvery is how long an answer about the schema counts, so that probes do not load the database.
@@ -146,7 +147,7 @@ func (h *health) check(ctx context.Context) (bad []string) {
 	if err != nil {
 		return append(bad, "metrics: "+err.Error())
 	}
-	assigned, age := 0.0, 0.0
+	assigned, age, working := 0.0, 0.0, 0.0
 	stalled := ""
 	for _, f := range families {
 		for _, m := range f.GetMetric() {
@@ -154,6 +155,8 @@ func (h *health) check(ctx context.Context) (bad []string) {
 			switch f.GetName() {
 			case "astray_kafka_assigned_partitions":
 				assigned = v
+			case "astray_agents":
+				working++ // a partition has the gauge from when it was taken over
 			case "astray_checkpoint_age_seconds":
 				if v >= age {
 					age = v
@@ -167,9 +170,20 @@ func (h *health) check(ctx context.Context) (bad []string) {
 			}
 		}
 	}
+	if assigned == 0 {
+		h.waitingSince = time.Time{}
+	}
 	switch {
 	case assigned > 0:
 		h.lastAssigned = now
+		if working >= assigned {
+			h.waitingSince = time.Time{}
+		} else if h.waitingSince.IsZero() {
+			h.waitingSince = now
+		}
+		if w := h.waitingSince; !w.IsZero() && now.Sub(w) >= h.stalledAfter {
+			bad = append(bad, fmt.Sprintf("partitions: %.0f of %.0f have not been taken over for %s", assigned-working, assigned, now.Sub(w).Round(time.Second)))
+		}
 	case h.lastAssigned.IsZero():
 		bad = append(bad, "partitions: none is assigned yet")
 	case now.Sub(h.lastAssigned) >= h.stalledAfter:

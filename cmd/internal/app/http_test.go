@@ -19,6 +19,7 @@ type worldOfHealth struct {
 	*health
 	assigned prometheus.Gauge
 	age      *prometheus.GaugeVec
+	agents   *prometheus.GaugeVec
 	clock    time.Time
 	schema   error
 	asked    int
@@ -28,8 +29,9 @@ func newHealth(t *testing.T) (*worldOfHealth, *prometheus.Registry) {
 	reg := prometheus.NewRegistry()
 	w := &worldOfHealth{clock: noon,
 		assigned: prometheus.NewGauge(prometheus.GaugeOpts{Name: "astray_kafka_assigned_partitions"}),
-		age:      prometheus.NewGaugeVec(prometheus.GaugeOpts{Name: "astray_checkpoint_age_seconds"}, []string{"topic", "partition"})}
-	reg.MustRegister(w.assigned, w.age)
+		age:      prometheus.NewGaugeVec(prometheus.GaugeOpts{Name: "astray_checkpoint_age_seconds"}, []string{"topic", "partition"}),
+		agents:   prometheus.NewGaugeVec(prometheus.GaugeOpts{Name: "astray_agents"}, []string{"topic", "partition"})}
+	reg.MustRegister(w.assigned, w.age, w.agents)
 	w.health = &health{gather: reg, stalledAfter: time.Minute, now: func() time.Time { return w.clock },
 		schema: func(context.Context) error { w.asked++; return w.schema }}
 	return w, reg
@@ -62,6 +64,14 @@ func TestReadinessNamesWhatIsWrong(t *testing.T) {
 	w.age.WithLabelValues("t", "3").Set(61)
 	expect("a record of partition 3 has waited 61 s")
 	w.age.WithLabelValues("t", "3").Set(0)
+	expect()
+	w.clock = w.clock.Add(time.Minute)
+	expect("1 of 1 have not been taken over for 1m0s")
+	w.agents.WithLabelValues("t", "0").Set(0)
+	expect()
+	w.agents.Reset()
+	expect() // taken over anew
+	w.agents.WithLabelValues("t", "0").Set(7)
 	w.schema = errors.New("unreachable")
 	before := w.asked
 	expect() // asked a moment ago
