@@ -3,18 +3,20 @@
 package detect
 
 import (
+	"math"
+
 	"github.com/astray-dev/astray/detect/alert"
 	"github.com/astray-dev/astray/detect/feature"
+	"github.com/astray-dev/astray/models/tail"
 )
 
 // Detector recognises one behaviour. It keeps no state of its own: what it needs to remember is a feature,
 // counted once for all detectors in package feature.
 type Detector interface {
 	Info() Info
-	// Examine looks at an agent right after an event of its was counted and returns what speaks for the
-	// behaviour, each piece with its tail probability under the agent's baseline. None means either that there
-	// is nothing or that there is no basis to judge; both leave the score at nothing.
-	// The returned slice may alias dst's array.
+	// Examine looks at an agent, and at what it shares with others, right after an event of its was counted. It
+	// appends what speaks for the behaviour, each piece with its tail probability under the baseline. Nothing
+	// means either that there is nothing or that there is no basis to judge; both leave the score at 0.
 	Examine(s *feature.Store, v *feature.View, dst []Finding) []Finding
 }
 
@@ -33,5 +35,39 @@ type Info struct {
 // Finding is one feature that departs from its baseline.
 type Finding struct {
 	feature.Reading
-	LogP float64 // natural logarithm of P(at least this much | baseline)
+	LogP   float64         // natural logarithm of P(at least this much | baseline)
+	Entity *feature.Entity // what misbehaves, nil for the agent of the event
+	Text   string          // what to say instead of the count, without a full stop; "" to say the count
+}
+
+// Counts appends the findings of one feature, over all window lengths it is counted at.
+func Counts(s *feature.Store, v *feature.View, f feature.Feature, dst []Finding) []Finding {
+	for sc := range feature.NumScales {
+		dst = Count(s, v, f, sc, dst)
+	}
+	return dst
+}
+
+// Count appends the finding of one feature over one window length.
+func Count(s *feature.Store, v *feature.View, f feature.Feature, sc feature.Scale, dst []Finding) []Finding {
+	if r, ok := s.Read(v, f, sc); ok {
+		dst = append(dst, Finding{Reading: r, LogP: tail.CountLogSF(math.Floor(r.Observed), r.Mean, r.Variance)})
+	}
+	return dst
+}
+
+// Crowded appends the finding of what is counted of a shared entity over one window length.
+func Crowded(v *feature.View, e *feature.Entity, c feature.Crowd, sc feature.Scale, dst []Finding) []Finding {
+	if e == nil {
+		return dst
+	}
+	if r, ok := v.Shared.Read(e, c, sc); ok {
+		dst = append(dst, Finding{Reading: r, LogP: tail.CountLogSF(math.Floor(r.Observed), r.Mean, r.Variance), Entity: e})
+	}
+	return dst
+}
+
+// Surprise makes a finding of an event whose probability is known rather than its count.
+func Surprise(name, text string, observed float64, logP float64) Finding {
+	return Finding{Reading: feature.Reading{Name: name, Scale: feature.Hour, Observed: observed}, LogP: logP, Text: text}
 }

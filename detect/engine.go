@@ -7,6 +7,8 @@ import (
 	"slices"
 	"strings"
 	"time"
+	"unicode"
+	"unicode/utf8"
 
 	"github.com/cespare/xxhash/v2"
 
@@ -42,8 +44,11 @@ type Engine struct {
 	threshold float64 // calibrated p-value at and below which a detector alerts
 	store     *feature.Store
 	tracks    map[uint64]*track
+	shared    map[uint64]*episode // open alerts about what agents share, by entity
+	silence   int                 // index of the detector of silences, -1 when it is not run
 	top       Score
 	findings  []Finding
+	crossed   []crossing
 	changed   []*episode
 }
 
@@ -51,16 +56,19 @@ type Engine struct {
 type track struct {
 	day  int64
 	max  []float32 // largest raw score of the day, per detector
-	open *episode
+	open *episode  // about the agent
+	with uint64    // entity of the open alert that the agent has a part in
 }
 
 // episode is one alert while it may still change.
 type episode struct {
 	alert    alert.Alert
 	detector int
+	key      uint64 // of the entity, 0 for an agent's
+	mask     uint64 // detectors that contributed
+	saved    uint64 // revision in the last checkpoint
 	last     int64
 	pending  bool // in Engine.changed
-	closed   bool
 }
 
 // New returns an engine that has seen nothing yet.
@@ -72,9 +80,12 @@ func New(cfg Config, detectors ...Detector) *Engine {
 		cfg.Gap = time.Hour
 	}
 	e := &Engine{cfg: cfg, detectors: detectors, tails: make([]calibrate.Tail, len(detectors)),
-		store: feature.NewStore(), tracks: map[uint64]*track{}}
-	for _, d := range detectors {
+		store: feature.NewStore(), tracks: map[uint64]*track{}, shared: map[uint64]*episode{}, silence: -1}
+	for i, d := range detectors {
 		e.infos = append(e.infos, d.Info())
+		if e.infos[i].Name == Silence {
+			e.silence = i
+		}
 	}
 	e.threshold = cfg.Budget / 1000 / float64(max(len(detectors), 1))
 	return e
@@ -82,52 +93,81 @@ func New(cfg Config, detectors ...Detector) *Engine {
 
 // Observe counts one event, scores it and opens or updates the alerts it gives reason for.
 func (e *Engine) Observe(ev *event.Event) {
+	e.silences(ev)
 	v := e.store.Update(ev)
 	t := e.track(v.Agent, ev.Time)
 	e.top = Score{}
-	best, bestP := -1, 1.0
-	var findings []Finding
+	e.findings = e.findings[:0]
+	e.crossed = e.crossed[:0]
 	for i, d := range e.detectors {
-		n := len(findings)
-		findings = d.Examine(e.store, v, e.buffer(findings))
-		mine := findings[n:]
+		from := len(e.findings)
+		e.findings = d.Examine(e.store, v, e.findings)
+		mine := e.findings[from:]
 		if len(mine) == 0 {
 			continue
 		}
-		raw := rawScore(mine)
+		best := strongestOf(mine)
+		raw := -best.LogP / math.Ln10
 		if float32(raw) > t.max[i] {
 			t.max[i] = float32(raw)
 		}
 		p := e.tails[i].P(raw)
 		score := math.Min(-math.Log10(math.Max(p, 1e-320)), alert.MaxScore)
 		if score > e.top.Score {
-			e.top = Score{score, e.infos[i].Name, alert.KindAgent, v.Agent.ID}
+			kind, id := entity(v, best.Entity)
+			e.top = Score{score, e.infos[i].Name, kind, id}
 		}
-		// Of the detectors that cross, the one of the highest rank explains the episode.
-		if p <= e.threshold && (best < 0 || e.infos[i].Rank > e.infos[best].Rank) {
-			best, bestP = i, p
+		if p <= e.threshold {
+			e.crossed = append(e.crossed, crossing{i, p, best.Entity})
 		}
 	}
-	if best < 0 {
-		return
+	// What is shared comes first: an agent's part in it is told with it.
+	for _, c := range e.crossed {
+		if c.entity != nil {
+			e.raise(v, t, c)
+		}
 	}
-	e.raise(v, t, best, bestP, findings)
+	best := -1
+	for i, c := range e.crossed {
+		// Of the detectors that cross, the one of the highest rank explains the agent's episode.
+		if c.entity == nil && (best < 0 || e.infos[c.detector].Rank > e.infos[e.crossed[best].detector].Rank) {
+			best = i
+		}
+	}
+	if best >= 0 {
+		e.raise(v, t, e.crossed[best])
+	}
 }
 
-func (e *Engine) buffer(f []Finding) []Finding {
-	if f == nil {
-		return e.findings[:0]
-	}
-	return f
+// crossing is a detector whose evidence is rarer than the budget allows, and what it is about.
+type crossing struct {
+	detector int
+	p        float64
+	entity   *feature.Entity // nil for the agent
 }
 
-// rawScore is −log10 of the smallest p-value.
-func rawScore(fs []Finding) float64 {
-	low := 0.0
-	for _, f := range fs {
-		low = math.Min(low, f.LogP)
+func strongestOf(fs []Finding) *Finding {
+	best := &fs[0]
+	for i := range fs {
+		if fs[i].LogP < best.LogP {
+			best = &fs[i]
+		}
 	}
-	return -low / math.Ln10
+	return best
+}
+
+// entity names what an alert is about in the contract's terms.
+func entity(v *feature.View, e *feature.Entity) (kind, id string) {
+	if e == nil {
+		return alert.KindAgent, v.Agent.ID
+	}
+	switch e.Kind {
+	case feature.Credential:
+		return alert.KindCredential, e.Name
+	case feature.Source:
+		return alert.KindSource, e.Name
+	}
+	return alert.KindTemplate, e.Name
 }
 
 func (e *Engine) track(a *feature.Agent, now int64) *track {
@@ -144,70 +184,200 @@ func (e *Engine) track(a *feature.Agent, now int64) *track {
 		}
 		t.day = day
 	}
-	if o := t.open; o != nil && now-o.last > e.cfg.Gap.Microseconds() {
-		o.closed = true
-		t.open = nil
-	}
 	return t
 }
 
-func (e *Engine) raise(v *feature.View, t *track, i int, p float64, all []Finding) {
-	ev := v.Event
-	info := e.infos[i]
-	o := t.open
+// current returns the episode that an event at now still belongs to, nil when there is none.
+func (e *Engine) current(o *episode, now int64) *episode {
+	if o == nil || now-o.last > e.cfg.Gap.Microseconds() || now-o.alert.Time.UnixMicro() > 24*e.cfg.Gap.Microseconds() {
+		return nil
+	}
+	return o
+}
+
+func (e *Engine) raise(v *feature.View, t *track, c crossing) {
+	now := v.Event.Time
+	var o *episode
+	if c.entity != nil {
+		o = e.current(e.shared[c.entity.Key], now)
+	} else {
+		o = e.current(t.open, now)
+		if o != nil && !o.has(c.detector) && now-o.alert.Time.UnixMicro() > e.cfg.Gap.Microseconds() {
+			o = nil // something else, and long after: an alert of its own
+		}
+		if with := e.current(e.shared[t.with], now); o == nil && with != nil && (e.infos[c.detector].Rank <= lowRank || with.has(c.detector)) {
+			// The agent's part in something shared, such as the rate of a swarm's member.
+			o = with
+		}
+	}
+	info := e.infos[c.detector]
+	kind, id := entity(v, c.entity)
 	if o == nil {
-		o = &episode{detector: i}
-		at := stamp(ev.Time)
-		o.alert = alert.Alert{
-			ID: id(info.Name, v.Agent.ID, ev.Time), Time: at, FirstSeen: at,
-			EntityKind: alert.KindAgent, EntityID: v.Agent.ID, AgentIDs: []string{v.Agent.ID}, Cohort: v.Agent.Cohort.Name,
+		at := stamp(now)
+		o = &episode{detector: c.detector, alert: alert.Alert{
+			ID: alertID(info.Name, id, now), Time: at, FirstSeen: at, EntityKind: kind, EntityID: id, Cohort: v.Agent.Cohort.Name,
 			PValue: 1, BaselineVersion: "1", EventIDs: []string{},
+		}}
+		if c.entity != nil {
+			e.shared[c.entity.Key] = o
+			o.key = c.entity.Key
+			o.alert.AgentIDs = append(o.alert.AgentIDs, c.entity.Names...)
+		} else {
+			t.open = o
 		}
-		t.open = o
 	}
-	for _, f := range all {
-		if f.Scale <= feature.TenMinutes && -f.LogP > 0.8*e.rawNeeded() {
-			v.Agent.Report()
-			break
-		}
+	if c.entity != nil {
+		t.with = c.entity.Key
 	}
+	o.mask |= 1 << c.detector
 	a := &o.alert
-	o.last = ev.Time
-	a.LastSeen = stamp(ev.Time)
+	if !slices.Contains(a.AgentIDs, v.Agent.ID) && len(a.AgentIDs) < maxAgentIDs {
+		a.AgentIDs = append(a.AgentIDs, v.Agent.ID)
+	}
+	o.last = now
+	a.LastSeen = maxTime(a.LastSeen, stamp(now))
 	a.EventCount++
 	if len(a.EventIDs) < alert.MaxEventIDs {
-		a.EventIDs = append(a.EventIDs, strings.Clone(ev.ID))
+		a.EventIDs = append(a.EventIDs, strings.Clone(v.Event.ID))
 	}
-	better := a.Detector == "" || info.Rank > e.infos[o.detector].Rank || i == o.detector && p < a.PValue
-	if better {
-		o.detector = i
+	var all []Finding
+	for _, f := range e.findings {
+		if f.Entity == c.entity || c.entity != nil && f.Entity == nil {
+			all = append(all, f)
+		}
+		if f.Entity == nil && f.Scale <= feature.TenMinutes && -f.LogP > 0.8*e.rawNeeded() {
+			v.Agent.Report()
+		}
+	}
+	if a.Detector == "" || info.Rank > e.infos[o.detector].Rank || c.detector == o.detector && c.p < a.PValue {
+		o.detector = c.detector
 		a.Detector, a.DetectorVersion, a.Techniques = info.Name, info.Version, info.Techniques
-		a.Title = fmt.Sprintf(info.Title, v.Agent.ID)
-		a.PValue = math.Min(p, a.PValue)
+		a.Title = fmt.Sprintf(info.Title, quoted(a.EntityID))
+		a.PValue = math.Min(c.p, a.PValue)
 		a.Score = math.Min(-math.Log10(math.Max(a.PValue, 1e-300)), alert.MaxScore)
 		a.Confidence = confidence(a.PValue, e.threshold)
-		a.Evidence = evidence(all)
+		mine := e.own(c.detector, v, all)
+		a.Evidence = evidence(mine, all)
 		a.Severity = info.Severity
-		if a.EventCount > 1000 && info.Severity == alert.High {
-			a.Severity = alert.Critical
-		}
-		a.Reason = reason(all, info)
+		a.Reason = reason(mine, info, v, c.entity)
 		// Evidence of a window reaches back to where the window began.
-		longest := int64(60)
-		for _, f := range a.Evidence[:min(1, len(a.Evidence))] {
-			longest = f.WindowSeconds
-		}
-		from := time.Unix(ev.Time/1e6/longest*longest, 0).UTC()
+		longest := a.Evidence[0].WindowSeconds
+		from := time.Unix(now/1e6/longest*longest, 0).UTC()
 		if from.Before(a.FirstSeen) {
 			a.FirstSeen = from
 		}
 	}
-	a.Query = query(v.Agent.ID, a.FirstSeen, a.LastSeen, e.infos[o.detector].Where)
+	if a.EventCount > 1000 && a.Severity == alert.High {
+		a.Severity = alert.Critical
+	}
+	a.Query = query(a, e.infos[o.detector].Where)
 	a.Revision++
 	if !o.pending {
 		o.pending = true
 		e.changed = append(e.changed, o)
 	}
+}
+
+const (
+	maxAgentIDs = 256
+	// lowRank is up to which rank a detector's finding about one agent is part of what it shares with others.
+	lowRank = 10
+)
+
+// own is the findings of one detector: they come first in the evidence.
+func (e *Engine) own(i int, v *feature.View, all []Finding) []Finding {
+	var mine []Finding
+	for _, f := range e.detectors[i].Examine(e.store, v, nil) {
+		for _, g := range all {
+			if f.Name == g.Name && f.Scale == g.Scale && f.Entity == g.Entity {
+				mine = append(mine, f)
+				break
+			}
+		}
+	}
+	if len(mine) == 0 {
+		return all
+	}
+	return mine
+}
+
+func (o *episode) has(detector int) bool { return o.mask&(1<<detector) != 0 }
+
+// silences raises an alert for every agent that has been silent for longer than its past allows.
+func (e *Engine) silences(ev *event.Event) {
+	if e.silence < 0 {
+		return
+	}
+	e.store.Silents(func(s feature.Silent) {
+		logP := -math.Log(float64(s.Pauses)) - silenceTail*math.Log(s.Pause/math.Max(s.Usual, 1))
+		t := e.track(s.Agent, e.store.Now())
+		raw := -logP / math.Ln10
+		t.max[e.silence] = max(t.max[e.silence], float32(raw))
+		p := e.tails[e.silence].P(raw)
+		if p > e.threshold {
+			return
+		}
+		s.Agent.Told()
+		info := e.infos[e.silence]
+		now, last := e.store.Now(), s.Agent.Last
+		o := &episode{detector: e.silence, mask: 1 << e.silence, last: now, pending: true}
+		o.alert = alert.Alert{
+			ID: alertID(info.Name, s.Agent.ID, last), Time: stamp(now), FirstSeen: stamp(last), LastSeen: stamp(now),
+			Detector: info.Name, DetectorVersion: info.Version, Techniques: info.Techniques, Severity: info.Severity,
+			EntityKind: alert.KindAgent, EntityID: s.Agent.ID, AgentIDs: []string{s.Agent.ID}, Cohort: s.Agent.Cohort.Name,
+			PValue: p, Score: -math.Log10(math.Max(p, 1e-300)), Confidence: confidence(p, e.threshold), BaselineVersion: "1",
+			Title: fmt.Sprintf(info.Title, quoted(s.Agent.ID)), EventIDs: []string{}, Revision: 1,
+			Reason: fmt.Sprintf("No event for %s; in %s pauses before, the longest was %s. %s", span(s.Pause), number(float64(s.Pauses)), span(s.Usual), info.Next),
+			Evidence: []alert.Evidence{{Feature: "pause_seconds", Observed: math.Round(s.Pause), Expected: math.Round(s.Usual), Upper: math.Round(s.Usual),
+				PValue: math.Exp(logP), WindowSeconds: int64(s.Pause)}},
+		}
+		o.alert.Query = query(&o.alert, info.Where)
+		t.open = o
+		e.changed = append(e.changed, o)
+	})
+}
+
+// silenceTail is the Pareto index by which pauses longer than the longest so far become rarer: an agent that has
+// made n pauses is silent for x times the longest with probability x^-4/n.
+const silenceTail = 4
+
+// span is a duration as a person writes it.
+func span(seconds float64) string {
+	switch {
+	case seconds < 120:
+		return fmt.Sprintf("%.0f s", seconds)
+	case seconds < 7200:
+		return fmt.Sprintf("%.0f min", seconds/60)
+	case seconds < 172800:
+		return fmt.Sprintf("%.1f h", seconds/3600)
+	}
+	return fmt.Sprintf("%.1f days", seconds/86400)
+}
+
+func maxTime(a, b time.Time) time.Time {
+	if a.After(b) {
+		return a
+	}
+	return b
+}
+
+// quoted shows a text from outside: short, on one line, with control and direction characters as escapes.
+func quoted(s string) string {
+	const most = 80
+	var b strings.Builder
+	n := 0
+	for _, r := range s {
+		if n++; n > most {
+			b.WriteString("…")
+			break
+		}
+		if r == utf8.RuneError || !unicode.IsPrint(r) {
+			fmt.Fprintf(&b, "\\u%04x", r)
+			continue
+		}
+		b.WriteRune(r)
+	}
+	return b.String()
 }
 
 // rawNeeded is about what a finding needs to cross by itself, as a natural logarithm.
@@ -241,7 +411,7 @@ func (e *Engine) Agents() int { return e.store.Len() }
 
 func stamp(micros int64) time.Time { return time.UnixMicro(micros).UTC() }
 
-func id(detector, entity string, start int64) string {
+func alertID(detector, entity string, start int64) string {
 	h := xxhash.New()
 	fmt.Fprintf(h, "%s\x00%s\x00%d", detector, entity, start)
 	a := h.Sum64()
@@ -249,37 +419,35 @@ func id(detector, entity string, start int64) string {
 	return fmt.Sprintf("%016x%016x", a, h.Sum64())
 }
 
-// Counts appends the findings of one feature, over all window lengths.
-func Counts(s *feature.Store, v *feature.View, f feature.Feature, dst []Finding) []Finding {
-	if !v.Bumped[f] {
-		return dst
-	}
-	for sc := range feature.NumScales {
-		if r, ok := s.Read(v.Agent, f, sc); ok {
-			dst = append(dst, Finding{r, tail.CountLogSF(math.Floor(r.Observed), r.Mean, r.Variance)})
+// Silence is the name of the detector that is asked about agents that do nothing: the engine runs it by the clock.
+const Silence = "silence"
+
+// evidence is the strongest window of each feature, the naming detector's first, strongest first.
+func evidence(mine, all []Finding) []alert.Evidence {
+	best := strongest(mine)
+	for _, f := range strongest(all) {
+		if !slices.ContainsFunc(best, func(b Finding) bool { return b.Name == f.Name }) && len(best) < maxEvidence {
+			best = append(best, f)
 		}
 	}
-	return dst
-}
-
-// evidence is the strongest window of each feature, strongest feature first.
-func evidence(fs []Finding) []alert.Evidence {
-	best := strongest(fs)
 	out := make([]alert.Evidence, 0, len(best))
 	for _, f := range best {
-		lo, hi := tail.CountBand(0.95, f.Mean, f.Variance)
-		out = append(out, alert.Evidence{
-			Feature: f.Feature.String(), Observed: f.Observed, Expected: round(f.Mean), Lower: lo, Upper: hi,
-			PValue: math.Exp(math.Max(f.LogP, -690)), WindowSeconds: f.Scale.Seconds(),
-		})
+		x := alert.Evidence{Feature: f.Name, Observed: round(f.Observed), Expected: round(f.Mean),
+			PValue: math.Exp(math.Max(f.LogP, -690)), WindowSeconds: f.Scale.Seconds()}
+		if f.Variance > 0 {
+			x.Lower, x.Upper = tail.CountBand(0.95, f.Mean, f.Variance)
+		}
+		out = append(out, x)
 	}
 	return out
 }
 
+const maxEvidence = 8
+
 func strongest(fs []Finding) []Finding {
 	var best []Finding
 	for _, f := range fs {
-		i := slices.IndexFunc(best, func(b Finding) bool { return b.Feature == f.Feature })
+		i := slices.IndexFunc(best, func(b Finding) bool { return b.Name == f.Name })
 		switch {
 		case i < 0:
 			best = append(best, f)
@@ -288,7 +456,7 @@ func strongest(fs []Finding) []Finding {
 		}
 	}
 	slices.SortStableFunc(best, func(a, b Finding) int {
-		return cmp.Or(cmp.Compare(a.LogP, b.LogP), cmp.Compare(a.Feature, b.Feature))
+		return cmp.Or(cmp.Compare(a.LogP, b.LogP), cmp.Compare(a.Name, b.Name))
 	})
 	return best
 }
@@ -296,31 +464,48 @@ func strongest(fs []Finding) []Finding {
 func round(x float64) float64 { return math.Round(x*100) / 100 }
 
 // reason says in at most three sentences what happened, what would have been normal, and what to do.
-func reason(fs []Finding, info Info) string {
+func reason(fs []Finding, info Info, v *feature.View, e *feature.Entity) string {
 	best := strongest(fs)
-	if len(best) == 0 {
-		return info.Next
-	}
 	f := best[0]
-	lo, hi := tail.CountBand(0.95, f.Mean, f.Variance)
 	var b strings.Builder
-	fmt.Fprintf(&b, "%s %s in %s; ", number(f.Observed), strings.ReplaceAll(f.Feature.String(), "_", " "), window(f.Scale))
-	if f.Own.N >= 6 {
-		fmt.Fprintf(&b, "this agent's own past says %s (95 %%: %s–%s)", number(f.Mean), number(lo), number(hi))
-	} else {
-		fmt.Fprintf(&b, "agents of its kind show %s (95 %%: %s–%s), and it has hardly a past of its own", number(f.Mean), number(lo), number(hi))
-	}
-	if f.Peers.N >= 20 && f.Own.N >= 6 {
-		fmt.Fprintf(&b, ", its cohort %s", number(float64(f.Peers.Mean)))
+	b.WriteString(phrase(f))
+	switch {
+	case f.Variance == 0:
+	case e != nil:
+		lo, hi := tail.CountBand(0.95, f.Mean, f.Variance)
+		fmt.Fprintf(&b, "; %s (95 %%: %s–%s)", number(f.Mean), number(lo), number(hi))
+		b.WriteString(" would have been normal")
+		if n := e.Members(); n > 1 {
+			fmt.Fprintf(&b, ", %s agents are known to take part", number(float64(n)))
+		}
+	case f.Own.N >= 6:
+		lo, hi := tail.CountBand(0.95, f.Mean, f.Variance)
+		fmt.Fprintf(&b, "; this agent's own past says %s (95 %%: %s–%s)", number(f.Mean), number(lo), number(hi))
+		if f.Peers.N >= 20 {
+			fmt.Fprintf(&b, ", its cohort %s", number(float64(f.Peers.Mean)))
+		}
+	default:
+		lo, hi := tail.CountBand(0.95, f.Mean, f.Variance)
+		fmt.Fprintf(&b, "; agents of its kind show %s (95 %%: %s–%s), and it has hardly a past of its own", number(f.Mean), number(lo), number(hi))
 	}
 	b.WriteString(". ")
 	if len(best) > 1 {
 		g := best[1]
-		fmt.Fprintf(&b, "Also %s %s in %s where %s were expected. ", number(g.Observed),
-			strings.ReplaceAll(g.Feature.String(), "_", " "), window(g.Scale), number(g.Mean))
+		fmt.Fprintf(&b, "Also %s", phrase(g))
+		if g.Variance > 0 {
+			fmt.Fprintf(&b, " where %s were expected", number(g.Mean))
+		}
+		b.WriteString(". ")
 	}
 	b.WriteString(info.Next)
 	return b.String()
+}
+
+func phrase(f Finding) string {
+	if f.Text != "" {
+		return f.Text
+	}
+	return fmt.Sprintf("%s %s in %s", number(f.Observed), strings.ReplaceAll(f.Name, "_", " "), window(f.Scale))
 }
 
 func window(s feature.Scale) string {
@@ -339,12 +524,25 @@ func number(x float64) string {
 	return s
 }
 
-// query returns the events behind an alert. The agent's id comes from outside and is quoted as ClickHouse
-// quotes strings: everything but plain characters is escaped, so that it cannot leave the literal.
-func query(agent string, from, to time.Time, where string) string {
+// query returns the events behind an alert. Ids come from outside and are quoted as ClickHouse quotes strings:
+// everything but plain characters is escaped, so that they cannot leave the literal.
+func query(a *alert.Alert, where string) string {
 	const layout = "2006-01-02 15:04:05.000000"
-	return fmt.Sprintf("SELECT * FROM events WHERE agent_id = %s AND time >= toDateTime64('%s', 6, 'UTC') AND time <= toDateTime64('%s', 6, 'UTC') AND %s ORDER BY time",
-		quote(agent), from.Format(layout), to.Format(layout), where)
+	whose := ""
+	switch a.EntityKind {
+	case alert.KindCredential:
+		whose = "credential_id = " + quote(a.EntityID)
+	case alert.KindSource:
+		whose = "source_ip = " + quote(a.EntityID)
+	default:
+		ids := make([]string, len(a.AgentIDs))
+		for i, id := range a.AgentIDs {
+			ids[i] = quote(id)
+		}
+		whose = "agent_id IN (" + strings.Join(ids, ", ") + ")"
+	}
+	return fmt.Sprintf("SELECT * FROM events WHERE %s AND time >= toDateTime64('%s', 6, 'UTC') AND time <= toDateTime64('%s', 6, 'UTC') AND %s ORDER BY time",
+		whose, a.FirstSeen.Format(layout), a.LastSeen.Format(layout), where)
 }
 
 func quote(s string) string {

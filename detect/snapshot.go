@@ -3,8 +3,11 @@ package detect
 import (
 	"encoding/json"
 	"fmt"
+	"maps"
 	"math"
 	"slices"
+	"strconv"
+	"strings"
 
 	"github.com/cespare/xxhash/v2"
 
@@ -14,60 +17,106 @@ import (
 
 // Keys of the engine's own states, beside the feature store's.
 const (
-	trackKey = "track/"
-	tailsKey = "tails/"
+	trackKey   = "track/"
+	episodeKey = "episode/"
+	tailsKey   = "tails/"
 )
 
 // trackState is a track on disk: the day's largest scores and the alert that is still open. It is small and few
 // have an alert, so JSON serves; the scores keep their exact bits.
 type trackState struct {
-	Version  int          `json:"version"`
-	Day      int64        `json:"day"`
-	Max      []uint32     `json:"max,omitempty"`
-	Alert    *alert.Alert `json:"alert,omitempty"`
-	Detector string       `json:"detector,omitempty"`
-	Last     int64        `json:"last,omitempty"`
-	Revision uint64       `json:"revision,omitempty"`
-	Cohort   string       `json:"cohort,omitempty"`
+	Version int           `json:"version"`
+	Day     int64         `json:"day"`
+	Max     []uint32      `json:"max,omitempty"`
+	Open    *episodeState `json:"open,omitempty"`
+	With    uint64        `json:"with,omitempty"`
 }
 
-const trackVersion = 1
+// episodeState is an open alert on disk. Detectors go by name: their places in the catalogue may change.
+type episodeState struct {
+	Version   int          `json:"version"`
+	Alert     *alert.Alert `json:"alert"`
+	Detector  string       `json:"detector"`
+	Detectors []string     `json:"detectors"`
+	Last      int64        `json:"last"`
+	Revision  uint64       `json:"revision"`
+	Cohort    string       `json:"cohort,omitempty"`
+}
+
+const trackVersion = 2
+
+func (e *Engine) save(o *episode) *episodeState {
+	if o == nil {
+		return nil
+	}
+	st := &episodeState{Version: trackVersion, Alert: &o.alert, Detector: e.infos[o.detector].Name, Last: o.last, Revision: o.alert.Revision, Cohort: o.alert.Cohort}
+	for i, info := range e.infos {
+		if o.has(i) {
+			st.Detectors = append(st.Detectors, info.Name)
+		}
+	}
+	return st
+}
+
+func (e *Engine) load(st *episodeState) *episode {
+	if st == nil || st.Alert == nil {
+		return nil
+	}
+	o := &episode{alert: *st.Alert, detector: -1, last: st.Last}
+	o.alert.Revision, o.alert.Cohort = st.Revision, st.Cohort
+	for i, info := range e.infos {
+		if info.Name == st.Detector {
+			o.detector = i
+		}
+		if slices.Contains(st.Detectors, info.Name) {
+			o.mask |= 1 << i
+		}
+	}
+	if o.detector < 0 {
+		return nil // named by a detector that is no longer run: nothing more is added to it
+	}
+	return o
+}
 
 // Checkpoint yields the states that changed since the last call: what the features hold of agents and cohorts,
 // the open alerts, and the calibration. The bytes are valid only inside yield.
 func (e *Engine) Checkpoint(yield func(key string, state []byte) error) error {
-	touched := map[uint64]string{}
+	var ids []string
 	err := e.store.Checkpoint(func(key string, state []byte) error {
-		if id, ok := cutKey(key, "agent/"); ok {
-			touched[xxhash.Sum64String(id)] = id
+		if id, ok := strings.CutPrefix(key, "agent/"); ok {
+			ids = append(ids, id)
 		}
 		return yield(key, state)
 	})
 	if err != nil {
 		return err
 	}
-	ids := make([]string, 0, len(touched))
-	for _, id := range touched {
-		ids = append(ids, id)
+	put := func(key string, st any) error {
+		b, err := json.Marshal(st)
+		if err != nil {
+			return fmt.Errorf("%s: %w", key, err)
+		}
+		return yield(key, b)
 	}
-	slices.Sort(ids)
 	for _, id := range ids {
 		t := e.tracks[xxhash.Sum64String(id)]
-		st := trackState{Version: trackVersion, Day: t.day}
+		st := trackState{Version: trackVersion, Day: t.day, Open: e.save(t.open), With: t.with}
 		for _, m := range t.max {
 			st.Max = append(st.Max, math.Float32bits(m))
 		}
-		if o := t.open; o != nil {
-			st.Alert, st.Detector, st.Last = &o.alert, e.infos[o.detector].Name, o.last
-			st.Revision, st.Cohort = o.alert.Revision, o.alert.Cohort
-		}
-		b, err := json.Marshal(st)
-		if err != nil {
-			return fmt.Errorf("track: %w", err)
-		}
-		if err := yield(trackKey+id, b); err != nil {
+		if err := put(trackKey+id, st); err != nil {
 			return err
 		}
+	}
+	for _, k := range slices.Sorted(maps.Keys(e.shared)) {
+		o := e.shared[k]
+		if o.saved == o.alert.Revision {
+			continue
+		}
+		if err := put(episodeKey+strconv.FormatUint(k, 16), e.save(o)); err != nil {
+			return err
+		}
+		o.saved = o.alert.Revision
 	}
 	if len(ids) == 0 {
 		return nil
@@ -86,7 +135,7 @@ func (e *Engine) Restore(key string, state []byte) error {
 	if own, err := e.store.Restore(key, state); own {
 		return err
 	}
-	if name, ok := cutKey(key, tailsKey); ok {
+	if name, ok := strings.CutPrefix(key, tailsKey); ok {
 		i := slices.IndexFunc(e.infos, func(x Info) bool { return x.Name == name })
 		if i < 0 {
 			return nil // a detector that is no longer run
@@ -97,7 +146,25 @@ func (e *Engine) Restore(key string, state []byte) error {
 		_, err := e.tails[i].Decode(state[1:])
 		return err
 	}
-	id, ok := cutKey(key, trackKey)
+	if hex, ok := strings.CutPrefix(key, episodeKey); ok {
+		k, err := strconv.ParseUint(hex, 16, 64)
+		if err != nil {
+			return fmt.Errorf("episode: %w", err)
+		}
+		var st episodeState
+		if err := json.Unmarshal(state, &st); err != nil {
+			return fmt.Errorf("episode: %w", err)
+		}
+		if st.Version != trackVersion {
+			return fmt.Errorf("episode: %w", feature.ErrVersion)
+		}
+		if o := e.load(&st); o != nil {
+			o.key, o.saved = k, o.alert.Revision
+			e.shared[k] = o
+		}
+		return nil
+	}
+	id, ok := strings.CutPrefix(key, trackKey)
 	if !ok {
 		return fmt.Errorf("state with key %q: nobody's", key)
 	}
@@ -108,13 +175,9 @@ func (e *Engine) Restore(key string, state []byte) error {
 	if st.Version != trackVersion {
 		return fmt.Errorf("track: %w", feature.ErrVersion)
 	}
-	t := &track{day: st.Day, max: make([]float32, len(e.detectors))}
+	t := &track{day: st.Day, max: make([]float32, len(e.detectors)), open: e.load(st.Open), with: st.With}
 	for i, bits := range st.Max[:min(len(st.Max), len(t.max))] {
 		t.max[i] = math.Float32frombits(bits)
-	}
-	if i := slices.IndexFunc(e.infos, func(x Info) bool { return x.Name == st.Detector }); i >= 0 && st.Alert != nil {
-		t.open = &episode{alert: *st.Alert, detector: i, last: st.Last}
-		t.open.alert.Revision, t.open.alert.Cohort = st.Revision, st.Cohort
 	}
 	e.tracks[xxhash.Sum64String(id)] = t
 	return nil
@@ -122,10 +185,3 @@ func (e *Engine) Restore(key string, state []byte) error {
 
 // StateBytes is about how much memory the agents' states take.
 func (e *Engine) StateBytes() int64 { return e.store.Bytes() }
-
-func cutKey(key, prefix string) (rest string, ok bool) {
-	if len(key) < len(prefix) || key[:len(prefix)] != prefix {
-		return "", false
-	}
-	return key[len(prefix):], true
-}

@@ -6,21 +6,35 @@ import (
 	"strings"
 
 	"github.com/astray-dev/astray/detect"
+	"github.com/astray-dev/astray/detect/beaconing"
 	"github.com/astray-dev/astray/detect/burst"
+	"github.com/astray-dev/astray/detect/coordination"
+	"github.com/astray-dev/astray/detect/credential"
+	"github.com/astray-dev/astray/detect/drift"
 	"github.com/astray-dev/astray/detect/exfiltration"
 	"github.com/astray-dev/astray/detect/lateral"
 	"github.com/astray-dev/astray/detect/probing"
 	"github.com/astray-dev/astray/detect/scraping"
+	"github.com/astray-dev/astray/detect/secret"
+	"github.com/astray-dev/astray/detect/silence"
+	"github.com/astray-dev/astray/detect/worm"
 )
 
 // All returns every detector, in the order of their names.
 func All() []detect.Detector {
 	return []detect.Detector{
+		beaconing.Detector{},
 		burst.Detector{},
+		coordination.Detector{},
+		credential.Detector{},
+		drift.Detector{},
 		exfiltration.Detector{},
 		lateral.Detector{},
 		probing.Detector{},
 		scraping.Detector{},
+		secret.Detector{},
+		silence.Detector{},
+		worm.Detector{},
 	}
 }
 

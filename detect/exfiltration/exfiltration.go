@@ -1,8 +1,12 @@
 // Package exfiltration detects agents that carry data out: to destinations that neither they nor their peers
-// write to, or in amounts far above their own.
+// write to, or in amounts far above their own. A surprising destination weighs more when agents of other cohorts
+// turn to the same one: that is how the drop of a campaign looks.
 package exfiltration
 
 import (
+	"fmt"
+	"math"
+
 	"github.com/astray-dev/astray/detect"
 	"github.com/astray-dev/astray/detect/alert"
 	"github.com/astray-dev/astray/detect/feature"
@@ -14,28 +18,39 @@ type Detector struct{}
 // Info declares the detector.
 func (Detector) Info() detect.Info {
 	return detect.Info{
-		Name: "exfiltration", Version: "1", Severity: alert.High, Rank: 70,
+		Name: "exfiltration", Version: "2", Severity: alert.High, Rank: 70,
 		Title: "%s sends data out",
 		Techniques: []alert.Technique{
 			{Framework: "ATT&CK", Version: "18", ID: "T1020", Name: "Automated Exfiltration"},
 			{Framework: "ATT&CK", Version: "18", ID: "T1048", Name: "Exfiltration Over Alternative Protocol"},
 			{Framework: "ATT&CK", Version: "18", ID: "T1567", Name: "Exfiltration Over Web Service"},
 			{Framework: "ATLAS", Version: "5", ID: "AML.T0086", Name: "Exfiltration via AI Agent Tool Invocation"},
+			{Framework: "ATLAS", Version: "5", ID: "AML.T0025", Name: "Exfiltration via Cyber Means"},
 			{Framework: "OWASP Agentic", Version: "2026", ID: "ASI02", Name: "Tool Misuse and Exploitation"},
 		},
 		Next:  "Check who owns the destinations and what the agent read before it wrote to them.",
-		Where: "destination != ''",
+		Where: "destination != '' OR request_bytes > 0",
 	}
 }
 
+// maxConverging is how many other agents add to the surprise of a destination, each a factor of ten.
+const maxConverging = 3
+
 // Examine weighs the destinations of the window, and what was sent to them.
 func (Detector) Examine(s *feature.Store, v *feature.View, dst []detect.Finding) []detect.Finding {
-	if !v.Bumped[feature.Destinations] {
-		return dst
-	}
-	if v.NewDestination {
-		dst = detect.Counts(s, v, feature.NewDests, dst)
-	}
+	dst = detect.Counts(s, v, feature.SentKB, dst)
+	dst = detect.Counts(s, v, feature.NewDests, dst)
 	dst = detect.Counts(s, v, feature.Destinations, dst)
-	return detect.Counts(s, v, feature.SentKB, dst)
+	if x := v.DestinationSurprise; x > 1 {
+		text := "a destination that neither the agent nor its peers write to"
+		if v.ServiceSurprise > 0 {
+			x += v.ServiceSurprise / 2
+		}
+		if v.Converging > 0 && v.DestinationSurprise > 2 {
+			x += float64(min(v.Converging, maxConverging))
+			text = fmt.Sprintf("%s, and to which %d agents unlike it have turned as well", text, v.Converging)
+		}
+		dst = append(dst, detect.Surprise("destination_surprise", text, v.DestinationSurprise, -x*math.Ln10))
+	}
+	return dst
 }

@@ -4,19 +4,23 @@ import (
 	"encoding/binary"
 	"errors"
 	"fmt"
+	"math"
 	"slices"
+	"strconv"
 	"strings"
 )
 
-// Keys under which states are stored. What follows the slash is the agent's id or the cohort's name.
+// Keys under which states are stored. What follows the slash is the agent's id, the cohort's name, the entity's key.
 const (
 	agentKey  = "agent/"
 	cohortKey = "cohort/"
 	fleetKey  = "fleet/"
+	entityKey = "entity/"
+	sharedKey = "shared/"
 )
 
 // Version is the first byte of every state. A state of another version is refused: its owner rebuilds it.
-const Version = 1
+const Version = 2
 
 // ErrVersion says that a state was written by a version of Astray that this one does not read.
 var ErrVersion = errors.New("state of an unknown version")
@@ -24,34 +28,48 @@ var ErrVersion = errors.New("state of an unknown version")
 // maxName bounds names in a state; cohorts are free text.
 const maxName = 1 << 20
 
-// Checkpoint yields the states that changed since the last call, cohorts first, in a fixed order. The bytes
+// Checkpoint yields the states that changed since the last call in a fixed order, agents last. The bytes
 // are valid only inside yield. An agent refers to its cohort by name.
 func (s *Store) Checkpoint(yield func(key string, state []byte) error) error {
 	var buf []byte
-	if s.fleet.Dirty {
-		if err := yield(fleetKey, s.fleet.append(append(buf[:0], Version))); err != nil {
+	if s.fleet.dirty {
+		if err := yield(fleetKey, s.appendFleet(append(buf[:0], Version))); err != nil {
 			return err
 		}
-		s.fleet.Dirty = false
+		s.fleet.dirty = false
 	}
-	var names []string
-	for name, c := range s.cohorts {
-		if c.Dirty {
-			names = append(names, name)
-		}
-	}
-	slices.Sort(names)
-	for _, name := range names {
+	for _, name := range sortedKeys(s.cohorts) {
 		c := s.cohorts[name]
+		if !c.dirty {
+			continue
+		}
 		buf = c.append(append(buf[:0], Version))
 		if err := yield(cohortKey+name, buf); err != nil {
 			return err
 		}
-		c.Dirty = false
+		c.dirty = false
+	}
+	if s.shared.dirty {
+		buf = s.shared.append(append(buf[:0], Version))
+		if err := yield(sharedKey, buf); err != nil {
+			return err
+		}
+		s.shared.dirty = false
+	}
+	for _, k := range sortedKeys(s.shared.entities) {
+		e := s.shared.entities[k]
+		if !e.dirty {
+			continue
+		}
+		buf = e.append(append(buf[:0], Version))
+		if err := yield(entityKey+strconv.FormatUint(k, 16), buf); err != nil {
+			return err
+		}
+		e.dirty = false
 	}
 	var dirty []*Agent
 	for _, a := range s.agents {
-		if a.Dirty {
+		if a.dirty {
 			dirty = append(dirty, a)
 		}
 	}
@@ -61,7 +79,7 @@ func (s *Store) Checkpoint(yield func(key string, state []byte) error) error {
 		if err := yield(agentKey+a.ID, buf); err != nil {
 			return err
 		}
-		a.Dirty = false
+		a.dirty = false
 	}
 	return nil
 }
@@ -70,7 +88,7 @@ func (s *Store) Checkpoint(yield func(key string, state []byte) error) error {
 func (s *Store) Restore(key string, state []byte) (own bool, err error) {
 	kind, name, _ := strings.Cut(key, "/")
 	switch kind + "/" {
-	case agentKey, cohortKey, fleetKey:
+	case agentKey, cohortKey, fleetKey, entityKey, sharedKey:
 	default:
 		return false, nil
 	}
@@ -80,9 +98,21 @@ func (s *Store) Restore(key string, state []byte) (own bool, err error) {
 	d := &decoder{src: state[1:]}
 	switch kind + "/" {
 	case fleetKey:
-		s.fleet.decode(d)
+		s.decodeFleet(d)
 	case cohortKey:
 		s.cohort(name).decode(d)
+	case sharedKey:
+		s.shared.decode(d)
+	case entityKey:
+		k, err := strconv.ParseUint(name, 16, 64)
+		if err != nil {
+			return true, fmt.Errorf("entity key %q: %w", name, err)
+		}
+		e := &Entity{Key: k}
+		e.decode(d)
+		if d.err == nil {
+			s.shared.entities[k] = e
+		}
 	default:
 		a := newAgent(name)
 		a.decode(d, s)
@@ -99,98 +129,54 @@ func (s *Store) Restore(key string, state []byte) (own bool, err error) {
 	return true, nil
 }
 
-func appendMoments(dst []byte, m Moments) []byte {
-	// A feature that never occurred is most of them, and one byte.
-	if m.Mean == 0 && m.Var == 0 {
-		if m.N == 0 {
-			return append(dst, 0)
-		}
-		return appendFloat32(append(dst, 1), m.N)
+// fixed appends a value of fixed size; zeros compress where states are kept.
+func fixed(dst []byte, v any) []byte {
+	out, err := binary.Append(dst, binary.LittleEndian, v)
+	if err != nil {
+		panic(err) // not of fixed size: a mistake in this package, found by its first test
 	}
-	dst = appendFloat32(append(dst, 2), m.N)
-	return appendFloat32(appendFloat32(dst, m.Mean), m.Var)
+	return out
 }
 
-func (d *decoder) moments() (m Moments) {
-	switch d.byte() {
-	case 0:
-	case 1:
-		m.N = d.float32()
-	case 2:
-		m.N, m.Mean, m.Var = d.float32(), d.float32(), d.float32()
-	default:
-		d.fail("moments")
+func (d *decoder) fixed(v any) {
+	if d.err != nil {
+		return
 	}
-	return m
+	n, err := binary.Decode(d.src, binary.LittleEndian, v)
+	if err != nil {
+		d.fail("length")
+		return
+	}
+	d.src = d.src[n:]
 }
 
 func (a *Agent) append(dst []byte) []byte {
 	dst = appendString(dst, a.Cohort.Name)
-	for _, v := range [...]int64{a.First, a.Last, a.Total} {
-		dst = binary.AppendVarint(dst, v)
-	}
-	for _, v := range [...]uint64{a.version, a.lastRead, a.stem} {
-		dst = binary.LittleEndian.AppendUint64(dst, v)
-	}
-	reported := byte(0)
-	if a.reported {
-		reported = 1
-	}
-	dst = append(dst, reported)
-	for sc := range NumScales {
-		dst = binary.AppendVarint(dst, a.Grid.window[sc])
-		for f := range NumFeatures {
-			c := &a.Grid.cells[sc][f]
-			dst = appendFloat32(appendFloat32(dst, c.cur), c.gate)
-			dst = appendMoments(dst, c.own)
-		}
-	}
-	for _, r := range [...]*Recency{&a.resources, &a.services, &a.destinations, &a.keys} {
-		dst = r.append(dst)
-	}
-	return dst
+	dst = fixed(dst, &a.state)
+	return a.values.append(a.resources.append(dst))
 }
 
 func (a *Agent) decode(d *decoder, s *Store) {
 	a.Cohort = s.cohort(d.string(maxName))
-	for _, v := range [...]*int64{&a.First, &a.Last, &a.Total} {
-		*v = d.varint()
-	}
-	for _, v := range [...]*uint64{&a.version, &a.lastRead, &a.stem} {
-		*v = d.uint64()
-	}
-	a.reported = d.byte() == 1
-	for sc := range NumScales {
-		a.Grid.window[sc] = d.varint()
-		for f := range NumFeatures {
-			c := &a.Grid.cells[sc][f]
-			c.cur, c.gate = d.float32(), d.float32()
-			c.own = d.moments()
-		}
-	}
+	d.fixed(&a.state)
 	a.resources.decode(d, maxResources)
-	a.services.decode(d, maxServices)
-	a.destinations.decode(d, maxDestinations)
-	a.keys.decode(d, maxKeys)
+	a.values.decode(d, maxValues)
 }
 
 func (c *Cohort) append(dst []byte) []byte {
 	dst = binary.AppendVarint(dst, c.Agents)
-	for sc := range NumScales {
-		for f := range NumFeatures {
-			dst = appendMoments(dst, c.moms[sc][f])
-		}
-	}
-	for _, m := range [...]map[uint64]uint32{c.services, c.destinations} {
-		keys := make([]uint64, 0, len(m))
-		for k := range m {
-			keys = append(keys, k)
-		}
-		slices.Sort(keys)
-		dst = binary.AppendUvarint(dst, uint64(len(keys)))
-		for _, k := range keys {
-			dst = binary.LittleEndian.AppendUint64(dst, k)
-			dst = binary.AppendUvarint(dst, uint64(m[k]))
+	dst = fixed(dst, &c.pool)
+	dst = fixed(dst, &c.gaps)
+	dst = fixed(dst, c.gapSum)
+	dst = fixed(dst, &c.origins)
+	for _, v := range [...]*Vocabulary{&c.services, &c.destinations, &c.actions} {
+		dst = binary.AppendUvarint(dst, uint64(v.Total))
+		for _, m := range [...]map[uint64]uint32{v.Agents, v.Pending} {
+			dst = binary.AppendUvarint(dst, uint64(len(m)))
+			for _, k := range sortedKeys(m) {
+				dst = binary.LittleEndian.AppendUint64(dst, k)
+				dst = binary.AppendUvarint(dst, uint64(m[k]))
+			}
 		}
 	}
 	return dst
@@ -198,20 +184,132 @@ func (c *Cohort) append(dst []byte) []byte {
 
 func (c *Cohort) decode(d *decoder) {
 	c.Agents = d.varint()
-	for sc := range NumScales {
-		for f := range NumFeatures {
-			c.moms[sc][f] = d.moments()
+	d.fixed(&c.pool)
+	d.fixed(&c.gaps)
+	d.fixed(&c.gapSum)
+	d.fixed(&c.origins)
+	for _, v := range [...]*Vocabulary{&c.services, &c.destinations, &c.actions} {
+		v.Total = uint32(d.uvarint())
+		v.Agents, v.Pending = map[uint64]uint32{}, map[uint64]uint32{}
+		for _, m := range [...]map[uint64]uint32{v.Agents, v.Pending} {
+			n := d.uvarint()
+			if n > maxVocabulary+1 {
+				d.fail("vocabulary size")
+				return
+			}
+			for range n {
+				k := d.uint64()
+				m[k] = uint32(d.uvarint())
+			}
 		}
 	}
-	for _, m := range [...]map[uint64]uint32{c.services, c.destinations} {
-		clear(m)
-		n := d.uvarint()
-		if n > maxPeers {
-			d.fail("number of values")
-		}
-		for i := uint64(0); i < n && d.err == nil; i++ {
-			k := d.uint64()
-			m[k] = uint32(d.uvarint())
+}
+
+func (s *Store) appendFleet(dst []byte) []byte {
+	dst = s.fleet.append(dst)
+	dst = binary.AppendVarint(binary.AppendVarint(dst, s.now), s.scanned)
+	return fixed(dst, &s.shares)
+}
+
+func (s *Store) decodeFleet(d *decoder) {
+	s.fleet.decode(d)
+	s.now, s.scanned = d.varint(), d.varint()
+	d.fixed(&s.shares)
+}
+
+func (s *Shared) append(dst []byte) []byte {
+	dst = fixed(dst, &s.pools)
+	dst = binary.AppendUvarint(dst, uint64(len(s.waiting)))
+	for _, k := range sortedKeys(s.waiting) {
+		w := s.waiting[k]
+		dst = binary.LittleEndian.AppendUint64(dst, k)
+		for _, x := range [...]uint32{w.agent, w.minute, w.posts[0], w.posts[1]} {
+			dst = binary.AppendUvarint(dst, uint64(x))
 		}
 	}
+	return dst
+}
+
+func (s *Shared) decode(d *decoder) {
+	d.fixed(&s.pools)
+	n := d.uvarint()
+	if n > maxWaiting+1 {
+		d.fail("number of waiting values")
+		return
+	}
+	for range n {
+		k := d.uint64()
+		s.waiting[k] = waiting{uint32(d.uvarint()), uint32(d.uvarint()), [2]uint32{uint32(d.uvarint()), uint32(d.uvarint())}}
+	}
+}
+
+func (e *Entity) append(dst []byte) []byte {
+	dst = append(dst, byte(e.Kind), e.Depth)
+	dst = appendString(dst, e.Name)
+	dst = binary.AppendVarint(binary.AppendVarint(dst, e.First), e.Last)
+	dst = fixed(dst, &e.window)
+	dst = fixed(dst, &e.n)
+	for sc := range e.cells {
+		for c := range e.cells[sc] {
+			x := &e.cells[sc][c]
+			for _, f := range [...]float32{x.cur, x.mean, x.vari} {
+				dst = binary.AppendUvarint(dst, uint64(math.Float32bits(f)))
+			}
+		}
+	}
+	dst = e.members.append(dst)
+	dst = binary.AppendUvarint(dst, uint64(len(e.Names)))
+	for _, n := range e.Names {
+		dst = appendString(dst, n)
+	}
+	dst = binary.AppendUvarint(dst, uint64(len(e.posts)))
+	for _, p := range e.posts {
+		dst = append(binary.LittleEndian.AppendUint32(binary.LittleEndian.AppendUint32(dst, p.id), p.agent), p.depth)
+	}
+	return dst
+}
+
+func (e *Entity) decode(d *decoder) {
+	if e.Kind = EntityKind(d.byte()); e.Kind >= NumEntityKinds {
+		d.fail("kind of entity")
+		return
+	}
+	e.Depth = d.byte()
+	e.Name = d.string(maxName)
+	e.First, e.Last = d.varint(), d.varint()
+	d.fixed(&e.window)
+	d.fixed(&e.n)
+	for sc := range e.cells {
+		for c := range e.cells[sc] {
+			x := &e.cells[sc][c]
+			for _, f := range [...]*float32{&x.cur, &x.mean, &x.vari} {
+				*f = math.Float32frombits(uint32(d.uvarint()))
+			}
+		}
+	}
+	e.members.decode(d, maxMembers)
+	n := d.uvarint()
+	if n > maxNames {
+		d.fail("number of names")
+		return
+	}
+	for range n {
+		e.Names = append(e.Names, d.string(maxName))
+	}
+	if n = d.uvarint(); n > maxPosts {
+		d.fail("number of posts")
+		return
+	}
+	for range n {
+		e.posts = append(e.posts, post{d.uint32(), d.uint32(), d.byte()})
+	}
+}
+
+func sortedKeys[K interface{ ~string | ~uint64 }, V any](m map[K]V) []K {
+	keys := make([]K, 0, len(m))
+	for k := range m {
+		keys = append(keys, k)
+	}
+	slices.Sort(keys)
+	return keys
 }

@@ -1,7 +1,13 @@
+// Package feature counts what agents do. Store.Update takes one event and brings up to date everything that detectors
+// read: the counts of an agent's open windows and what is normal for it (Agent), what agents of a kind have in common
+// (Cohort), and what crosses agents: credentials, sources, targets, templates (Entity).
 package feature
 
 import (
+	"encoding/hex"
 	"math"
+	"net/netip"
+	"slices"
 	"strings"
 	"unsafe"
 
@@ -10,94 +16,119 @@ import (
 	"github.com/astray-dev/astray/ingest/event"
 )
 
-// Limits of the tables an agent and a cohort keep. Sets start at four values and double while they fill.
+// Limits of the tables an agent keeps. Sets start at four values and double while they fill.
 const (
-	maxResources    = 256
-	maxServices     = 64
-	maxDestinations = 64
-	maxKeys         = 16
-	maxPeers        = 4096 // values a cohort remembers, per kind
+	maxResources = 256
+	maxValues    = 256
 )
 
 const (
-	gateSigmas = 1   // a count less than this many deviations above the mean cannot be evidence
+	gateSigmas = 2   // a count less than this many deviations above the mean is not looked at
 	capSigmas  = 6   // a window is learned as at most this far above the mean: poisoning is slow, growth is not stopped
 	capFloor   = 5   // … and never capped below this count
 	minWindows = 12  // effective windows, own and cohort's together, below which there is no basis for a score
 	micros     = 1e6 // microseconds in a second
+
+	// surprising is from what −log10 probability on a value new to an agent is not learned for its peers at once.
+	surprising = 3
+	// away is how many minutes a new network, client or key counts as new.
+	away = 60
 )
 
-// Agent is what is remembered of one agent: its open windows, its baseline and what it has touched.
-type Agent struct {
-	ID     string
-	Key    uint64 // xxhash of ID
-	Cohort *Cohort
-	Grid   Grid
+// Salts tell the kinds of values in one table apart.
+const (
+	saltService     = 0x9e3779b97f4a7c15
+	saltDestination = 0xc2b2ae3d27d4eb4f
+	saltAction      = 0x165667b19e3779f9
+	saltKey         = 0x27d4eb2f165667c5
+	saltNetwork     = 0x85ebca6b2c1b3c6d
+	saltClient      = 0xff51afd7ed558ccd
+)
 
-	First, Last int64 // event time, microseconds
-	Total       int64 // events ever
-
-	resources, services, destinations, keys Recency
-
-	version  uint64 // hash of agent_version: a change forks the baseline
-	closed   bool   // is in Store.closed
-	reported bool   // the open ten-minute window stands in an alert
-	lastRead uint64 // number at the end of the resource read last
-	stem     uint64 // hash of that resource without its number
-	Dirty    bool
-}
-
-// Cohort is what agents of one kind have in common, and the prior of each. The fleet is the cohort of all.
-type Cohort struct {
-	Name   string
-	Agents int64
-	moms   [NumScales][NumFeatures]Moments
-	// What members have called and written to: a value's count says how many of them.
-	services, destinations map[uint64]uint32
-	Dirty                  bool
-}
-
-// View is what a detector sees: the event just counted, and the agent after it.
+// View is what a detector sees: the event just counted, and what it changed.
 type View struct {
-	Event *event.Event
-	Agent *Agent
-	Fleet *Cohort
-	// Bumped marks the features that the event raised: the others were examined when they were.
-	Bumped [NumFeatures]bool
-	// NewService and NewDestination say that the agent used the value for the first time; the shares are of
-	// its cohort's agents (of the fleet's, for an agent without one) that have used it before.
-	NewService, NewDestination bool
-	ServiceShare, DestShare    float64
+	Event  *event.Event
+	Agent  *Agent
+	Fleet  *Cohort
+	Shared *Shared
+
+	bumped uint64 // cells that the event raised: the others were examined when they were
+
+	// What the agent does for the first time, as −log10 of the probability that its cohort, the wider group and
+	// the fleet give it (0 when it is not new), and the share of its peers that have done it before.
+	ServiceSurprise, DestinationSurprise, ActionSurprise float64
+	ServiceShare, DestinationShare                       float64
+	// Converging is how many agents of other cohorts the same destination came as a surprise to.
+	Converging int
+
+	// OriginNew marks the parts of the origin that are new within the last hour, OriginLogP the joint
+	// probability of that, as a natural logarithm; OriginFresh says that this event brought the newest.
+	OriginNew   [NumOrigins]bool
+	OriginLogP  float64
+	OriginFresh bool
+	// Returned says that the event comes from a network the agent used before the new one of the last hour: it
+	// is in two places at once.
+	Returned bool
+
+	// Foreign says that the key is new to the agent and belongs to others; ForeignLogP how rare that is.
+	Foreign     bool
+	ForeignLogP float64
+	// Idle is how long the agent had been silent before, in seconds; IdleMax the longest silence before that.
+	Idle, IdleMax float64
+	IdleN         uint32
+
+	Target, Object, Credential, Source, Drop *Entity
+	Templates                                [maxTemplates]*Entity
+	NumTemplates                             int
+	Replied                                  bool // the text answers another: likeness has a reason
+
+	Route     *route
+	RhythmG   float64 // G statistic of the agent's pauses against its peers', 0 when there is no basis
+	RhythmN   int
+	MixG      float64 // of the day's operations against the agent's own past
+	MixDF     float64
+	MixEvents int
 }
 
-// Store owns the state of all agents of a partition. It is used by one goroutine.
+// Store owns the state of all agents of a partition, and of what they share. It is used by one goroutine.
 type Store struct {
 	agents  map[uint64]*Agent
 	cohorts map[string]*Cohort
 	fleet   *Cohort
+	shared  *Shared
+	shares  struct{ Keys, Foreign float32 } // credentials known, and uses of another's
 	view    View
+	mask    masker
+	sig     Signature
 	closed  []*Agent // whose hour has closed since Closed was called
+	now     int64    // latest event time, microseconds
+	scanned int64
 }
 
 // NewStore returns an empty store.
 func NewStore() *Store {
-	return &Store{agents: map[uint64]*Agent{}, cohorts: map[string]*Cohort{}, fleet: newCohort("")}
+	return &Store{agents: map[uint64]*Agent{}, cohorts: map[string]*Cohort{}, fleet: &Cohort{}, shared: newShared()}
 }
 
 func newAgent(id string) *Agent {
-	a := &Agent{ID: id, Key: xxhash.Sum64String(id)}
-	for i := range a.Grid.window {
-		a.Grid.window[i] = -1
+	a := &Agent{ID: id}
+	a.Key = xxhash.Sum64String(id)
+	for i := range a.Window {
+		a.Window[i] = -1
 	}
 	return a
 }
 
-// cohort returns the cohort of that name, made when it is new.
+// cohort returns the cohort of that name, made when it is new. The empty name is a cohort of its own: agents
+// of which nothing is said.
 func (s *Store) cohort(name string) *Cohort {
 	c := s.cohorts[name]
 	if c == nil {
-		c = newCohort(strings.Clone(name))
+		c = &Cohort{Name: strings.Clone(name), parent: s.fleet}
 		s.cohorts[c.Name] = c
+		if i := strings.LastIndexByte(c.Name, '/'); i > 0 {
+			c.parent = s.cohort(c.Name[:i])
+		}
 	}
 	return c
 }
@@ -106,17 +137,19 @@ func (s *Store) cohort(name string) *Cohort {
 func (s *Store) Bytes() int64 {
 	var n int64
 	for _, a := range s.agents {
-		n += int64(unsafe.Sizeof(*a)) + int64(len(a.ID)+a.resources.bytes()+a.services.bytes()+a.destinations.bytes()+a.keys.bytes())
+		n += int64(unsafe.Sizeof(*a)) + int64(len(a.ID)+a.resources.bytes()+a.values.bytes())
 	}
-	return n
-}
-
-func newCohort(name string) *Cohort {
-	return &Cohort{Name: name, services: map[uint64]uint32{}, destinations: map[uint64]uint32{}}
+	for _, e := range s.shared.entities {
+		n += int64(unsafe.Sizeof(*e)) + int64(e.members.bytes()+24*cap(e.posts)+16*cap(e.Names)+len(e.Name))
+	}
+	return n + int64(len(s.shared.waiting))*32
 }
 
 // Len is the number of agents held.
 func (s *Store) Len() int { return len(s.agents) }
+
+// Now is the latest event time seen, in microseconds.
+func (s *Store) Now() int64 { return s.now }
 
 // Agent returns the agent with that id, nil when it is not known.
 func (s *Store) Agent(id string) *Agent { return s.agents[xxhash.Sum64String(id)] }
@@ -130,9 +163,12 @@ func (s *Store) agent(ev *event.Event) *Agent {
 		s.agents[key] = a
 		s.fleet.Agents++
 	}
-	if a.Cohort == nil || a.Cohort.Name != ev.Cohort {
+	if a.Cohort == nil || a.Cohort.Name != ev.Cohort && ev.Cohort != "" {
 		c := s.cohort(ev.Cohort)
-		c.Agents++
+		for g := c; g != s.fleet; g = g.parent {
+			g.Agents++
+			g.dirty = true
+		}
 		a.Cohort = c
 	}
 	return a
@@ -142,180 +178,545 @@ func (s *Store) agent(ev *event.Event) *Agent {
 func (s *Store) Update(ev *event.Event) *View {
 	a := s.agent(ev)
 	v := &s.view
-	*v = View{Event: ev, Agent: a, Fleet: s.fleet}
-	if ev.Time > a.Last {
-		a.Last = ev.Time
-	}
+	*v = View{Event: ev, Agent: a, Fleet: s.fleet, Shared: s.shared}
+	s.now = max(s.now, ev.Time)
+	a.dirty, s.fleet.dirty = true, true
+	sec := ev.Time / micros
+	minute := uint32(max(sec/60, 1))
+	s.keepTime(v, a, ev, sec)
 	a.Total++
-	a.Dirty = true
 	if ev.AgentVersion != "" {
 		// A new version inherits the baseline but is held to it less firmly: what it has learned counts a
 		// quarter, so that the upgrade's own ways are taken up within hours.
-		if h := xxhash.Sum64String(ev.AgentVersion); h != a.version {
-			if a.version != 0 {
-				a.Grid.loosen()
+		if h := xxhash.Sum64String(ev.AgentVersion); h != a.Version {
+			if a.Version != 0 {
+				a.loosen()
 			}
-			a.version = h
-		}
-	}
-	sec := ev.Time / micros
-	minute := uint32(max(sec/60, 1))
-	for sc := range NumScales {
-		w := sec / scaleSeconds[sc]
-		if w > a.Grid.window[sc] {
-			s.roll(a, sc, w)
+			a.Version = h
 		}
 	}
 	// A late event counts in the windows that are still open for it and in no other.
 	var in [NumScales]bool
 	for sc := range NumScales {
-		in[sc] = sec/scaleSeconds[sc] == a.Grid.window[sc]
-	}
-	add := func(f Feature, x float32) {
-		v.Bumped[f] = true
-		for sc := range NumScales {
-			if in[sc] {
-				a.Grid.cells[sc][f].cur += x
-			}
+		w := sec / scaleSeconds[sc]
+		if w > a.Window[sc] {
+			s.roll(a, sc, w)
 		}
+		in[sc] = w == a.Window[sc]
 	}
-	// distinct counts a value once per window: in those that began after it was last seen.
-	distinct := func(f Feature, before uint32) {
-		v.Bumped[f] = true
-		for sc := range NumScales {
-			if in[sc] && int64(before)*60 < a.Grid.window[sc]*scaleSeconds[sc] {
-				a.Grid.cells[sc][f].cur++
-			}
+	failed := ev.Status >= 500 || ev.Status == 429 || ev.Status == 408
+	if !failed {
+		// What failed by the server's fault is tried again, by everybody at once: an outage is not a burst.
+		v.add(&in, Events, 1)
+		if ev.Kind == event.Post {
+			v.add(&in, Posts, 1)
 		}
-	}
-	add(Events, 1)
-	if ev.Kind == event.Post {
-		add(Posts, 1)
 	}
 	switch ev.Status {
-	case 401, 403, 407, 429:
-		add(Denied, 1)
+	case 401, 403, 407:
+		v.add(&in, Denied, 1)
 	case 404, 410:
-		add(Missing, 1)
+		v.add(&in, Missing, 1)
 	}
 	if ev.Access >= event.Delete {
-		add(Privileged, 1)
+		v.add(&in, Privileged, 1)
 	}
-	if ev.Access == event.Read && ev.Resource != "" {
+	if ev.Resource != "" {
 		h := xxhash.Sum64String(ev.Resource)
-		before := a.resources.Touch(h, minute, maxResources)
-		distinct(Reads, before)
-		if before == 0 {
-			add(NewReads, 1)
-		}
-		stem, n, ok := splitNumber(ev.Resource)
-		if ok && stem == a.stem && (n == a.lastRead+1 || n+1 == a.lastRead) {
-			add(Sequential, 1)
-		}
-		a.stem, a.lastRead = stem, n
-	}
-	if ev.Service != "" && ev.Service != "unknown" {
-		h := xxhash.Sum64String(ev.Service)
-		before := a.services.Touch(h, minute, maxServices)
-		distinct(Services, before)
-		if before == 0 {
-			v.NewService = true
-			v.ServiceShare = s.share(a, h, func(c *Cohort) map[uint64]uint32 { return c.services })
-			add(NewServices, float32(1-v.ServiceShare))
+		if ev.Access == event.Read {
+			before := a.resources.Touch(h, minute, maxResources)
+			if !failed {
+				v.distinct(&in, Reads, before)
+				if before == 0 {
+					v.add(&in, NewReads, 1)
+				}
+				stem, n, ok := splitNumber(ev.Resource)
+				if ok && stem == a.Stem && (n == a.LastRead+1 || n+1 == a.LastRead) {
+					v.add(&in, Sequential, 1)
+				}
+				a.Stem, a.LastRead = stem, n
+			}
+			a.Reads[a.ReadAt%8] = uint32(h>>32) | 1
+			a.ReadAt = (a.ReadAt + 1) % 8
 		}
 	}
-	if ev.Destination != "" {
-		h := xxhash.Sum64String(ev.Destination)
-		before := a.destinations.Touch(h, minute, maxDestinations)
-		distinct(Destinations, before)
-		if before == 0 {
-			v.NewDestination = true
-			v.DestShare = s.share(a, h, func(c *Cohort) map[uint64]uint32 { return c.destinations })
-			add(NewDests, float32(1-v.DestShare))
+	s.novel(v, a, ev, &in, minute)
+	s.origin(v, a, ev, minute)
+	s.cross(v, a, ev, sec)
+	if !failed {
+		if ev.RequestBytes > 0 {
+			v.add(&in, SentKB, float32(ev.RequestBytes)/1024)
 		}
-	}
-	if ev.CredentialID != "" && a.keys.Touch(xxhash.Sum64String(ev.CredentialID), minute, maxKeys) == 0 {
-		add(NewKeys, 1)
-	}
-	if ev.RequestBytes > 0 {
-		add(SentKB, float32(ev.RequestBytes)/1024)
-	}
-	if ev.ResponseBytes > 0 {
-		add(ReceivedKB, float32(ev.ResponseBytes)/1024)
+		if ev.ResponseBytes > 0 {
+			v.add(&in, ReceivedKB, float32(ev.ResponseBytes)/1024)
+		}
 	}
 	return v
 }
 
-// share is the part of the agent's peers that used the value before, and counts the agent among them.
-func (s *Store) share(a *Agent, h uint64, of func(*Cohort) map[uint64]uint32) float64 {
-	best := 0.0
-	for _, c := range [2]*Cohort{a.Cohort, s.fleet} {
-		m := of(c)
-		n := m[h]
-		// (n)/(N+1): with few peers even a value they all use is not yet common.
-		if p := float64(n) / float64(c.Agents+1); p > best && c.Agents > 1 {
-			best = p
+func (v *View) add(in *[NumScales]bool, f Feature, x float32) {
+	a := v.Agent
+	for sc := range NumScales {
+		if i := cellOf[f][sc]; i >= 0 && in[sc] {
+			a.Cells[i].Cur += x
+			v.bumped |= 1 << i
 		}
-		if n > 0 || len(m) < maxPeers {
-			m[h] = n + 1
-		}
-		c.Dirty = true
 	}
-	return min(best, 1)
+	a.Live |= v.bumped
+}
+
+// distinct counts a value once per window: in those that began after it was last seen.
+func (v *View) distinct(in *[NumScales]bool, f Feature, before uint32) {
+	a := v.Agent
+	for sc := range NumScales {
+		if i := cellOf[f][sc]; i >= 0 && in[sc] && int64(before)*60 < a.Window[sc]*scaleSeconds[sc] {
+			a.Cells[i].Cur++
+			v.bumped |= 1 << i
+		}
+	}
+	a.Live |= v.bumped
+}
+
+// keepTime follows the agent's pauses, and the mix of what it does.
+func (s *Store) keepTime(v *View, a *Agent, ev *event.Event, sec int64) {
+	if a.Total == 0 {
+		a.Last = ev.Time
+	} else if d := float64(ev.Time-a.Last) / micros; d >= 0 {
+		v.Idle, v.IdleMax, v.IdleN = d, float64(a.Gap.Max), a.Gap.N
+		a.Gap.N++
+		a.Gap.Max = max(a.Gap.Max, float32(d))
+		i := gapBin(d)
+		if a.Gaps[i]++; a.Gap.N%1024 == 0 {
+			for j := range a.Gaps {
+				a.Gaps[j] /= 2
+			}
+		}
+		// Newcomers only: whoever has a past of its own is not compared with the others.
+		if n := int(a.Gap.N); n <= 64 {
+			peers := a.Cohort
+			if peers.gapSum-float32(n) < 100 {
+				peers = s.fleet
+			}
+			if rest := float64(peers.gapSum) - float64(n) + 1; n >= 8 && rest >= 100 {
+				v.RhythmN = n
+				v.RhythmG = gStatistic(a.Gaps[:], float64(n), func(i int) float64 {
+					return (max(float64(peers.gaps[i])-float64(a.Gaps[i]), 0) + 0.1) / rest
+				})
+			}
+		}
+		for c := a.Cohort; ; c = s.fleet {
+			c.gaps[i]++
+			if c.gapSum++; c.gapSum >= 1e6 {
+				for j := range c.gaps {
+					c.gaps[j] /= 2
+				}
+				c.gapSum /= 2
+			}
+			c.dirty = true
+			if c == s.fleet {
+				break
+			}
+		}
+		a.Last = ev.Time
+		a.Reported &^= 2
+	}
+	if a.Window[Day] >= 0 && sec/scaleSeconds[Day] > a.Window[Day] || a.Total == 0 {
+		a.Days++
+		a.Mix.close()
+		a.Gap.Max *= 0.99
+	}
+	h := xxhash.Sum64String(ev.Action) ^ xxhash.Sum64String(ev.Service)*3
+	m := &a.Mix
+	m.add(int(h>>33) % mixBins)
+	if m.Days >= 3 && m.Count >= 30 && m.Count%8 == 0 {
+		g, df := m.statistic(float64(m.Count))
+		v.MixG, v.MixDF, v.MixEvents = g/math.Max(float64(m.Disp), 1), df, int(m.Count)
+	}
+}
+
+// novel counts services, destinations and actions, and weighs those that are new to the agent.
+func (s *Store) novel(v *View, a *Agent, ev *event.Event, in *[NumScales]bool, minute uint32) {
+	if ev.Service != "" && ev.Service != "unknown" {
+		h := xxhash.Sum64String(ev.Service)
+		before := a.values.Touch(h*saltService, minute, maxValues)
+		v.distinct(in, Services, before)
+		if before == 0 {
+			v.ServiceSurprise, v.ServiceShare = s.take(a, h, func(c *Cohort) *Vocabulary { return &c.services })
+			v.add(in, NewServices, float32(1-v.ServiceShare))
+		}
+		for sc := range Day {
+			if f := &a.Favourite[sc]; in[sc] {
+				switch k := uint32(h >> 32); {
+				case f.Key == k:
+					f.N++
+				case f.N == 0:
+					f.Key, f.N = k, 1
+				default:
+					f.N--
+				}
+				if i := cellOf[Repeats][sc]; i >= 0 && float32(f.N) > a.Cells[i].Cur {
+					a.Cells[i].Cur = float32(f.N)
+					v.bumped |= 1 << i
+					a.Live |= 1 << i
+				}
+			}
+		}
+	}
+	if h := xxhash.Sum64String(ev.Action); a.values.Touch(h*saltAction, minute, maxValues) == 0 {
+		var share float64
+		v.ActionSurprise, share = s.take(a, h, func(c *Cohort) *Vocabulary { return &c.actions })
+		v.add(in, NewActions, float32(1-share))
+	}
+	if ev.Destination != "" {
+		h := xxhash.Sum64String(ev.Destination)
+		before := a.values.Touch(h*saltDestination, minute, maxValues)
+		v.distinct(in, Destinations, before)
+		if before == 0 {
+			v.DestinationSurprise, v.DestinationShare = s.take(a, h, func(c *Cohort) *Vocabulary { return &c.destinations })
+			v.add(in, NewDests, float32(1-v.DestinationShare))
+		}
+		v.Route = a.follow(h, ev.Time/micros, float32(v.DestinationSurprise), before == 0)
+	}
+}
+
+// take weighs a value that the agent takes up, and counts the agent among its users: surprise is −log10 of the
+// probability that its peers give it, share the part of them that uses it.
+func (s *Store) take(a *Agent, h uint64, of func(*Cohort) *Vocabulary) (surprise, share float64) {
+	var chain [4]*Cohort
+	n := 0
+	for c := a.Cohort; c != nil && n < len(chain)-1; c = c.parent {
+		chain[n] = c
+		n++
+	}
+	if chain[n-1] != s.fleet {
+		chain[n-1] = s.fleet
+	}
+	p := float64(pyBase)
+	for i := n - 1; i >= 0; i-- {
+		c := chain[i]
+		p = of(c).predict(h, p)
+		if c.Agents > 1 {
+			// n/(N+1): with few peers even a value they all use is not yet common.
+			share = math.Max(share, float64(of(c).Agents[h])/float64(c.Agents+1))
+		}
+	}
+	surprise = -math.Log10(math.Min(p, 1))
+	learn := true
+	for _, c := range chain[:n] {
+		if learn {
+			// What the wider group learns is what the narrower has accepted.
+			learn = of(c).add(h, surprise >= surprising && of(c).Total >= 10)
+		}
+		c.dirty = true
+	}
+	return surprise, math.Min(share, 1)
+}
+
+// follow keeps the pauses between the agent's calls to a destination, for the four used last.
+func (a *Agent) follow(h uint64, sec int64, surprise float32, first bool) *route {
+	k := uint32(h>>32) | 1
+	oldest := &a.Routes[0]
+	for i := range a.Routes {
+		r := &a.Routes[i]
+		if r.Key == k {
+			if d := float32(uint32(sec) - uint32(r.Last)); d >= 5 && d < 1<<30 {
+				r.N = min(r.N+1, 200)
+				x := d - r.Mean
+				r.Mean += x / float32(r.N)
+				r.M2 += (x*(d-r.Mean) - r.M2) / float32(r.N)
+				r.Last = int32(uint32(sec))
+				return r
+			}
+			return nil
+		}
+		if r.Key == 0 || oldest.Key != 0 && uint32(r.Last) < uint32(oldest.Last) {
+			oldest = r
+		}
+	}
+	if !first && oldest.Key != 0 && uint32(sec)-uint32(oldest.Last) < 86400 {
+		return nil
+	}
+	*oldest = route{Key: k, First: int32(sec / 60), Last: int32(uint32(sec)), Surprise: surprise, AgentEvent: float32(math.Log1p(float64(a.Total)))}
+	return nil
+}
+
+// Regular returns the number of pauses of a route, their mean in seconds and their coefficient of variation.
+func (r *route) Regular() (n int, mean, cv float64) {
+	if r.N < 2 || r.Mean <= 0 {
+		return int(r.N), float64(r.Mean), 1
+	}
+	return int(r.N), float64(r.Mean), math.Sqrt(math.Max(float64(r.M2), 0)) / float64(r.Mean)
+}
+
+// origin compares where the event comes from with where the agent came from before.
+func (s *Store) origin(v *View, a *Agent, ev *event.Event, minute uint32) {
+	var h [NumOrigins]uint64
+	h[Network] = networkOf(ev)
+	if ev.UserAgent != "" {
+		h[Client] = xxhash.Sum64String(ev.UserAgent) * saltClient
+	}
+	if ev.CredentialID != "" {
+		h[Key] = xxhash.Sum64String(ev.CredentialID) * saltKey
+	}
+	c := a.Cohort
+	o := &a.Origin
+	for p := range NumOrigins {
+		if h[p] == 0 {
+			continue
+		}
+		before := a.values.Touch(h[p], minute, maxValues)
+		if before == 0 && (p == Network && o.Network == 0 || p == Client && o.Client == 0 || p == Key && a.Total == 1) {
+			before = minute // the first of all is not new
+		}
+		if before == 0 {
+			o.New[p] = min(o.New[p]+1, math.MaxUint16-1)
+			o.At[p] = int32(minute)
+			v.OriginFresh = true
+			c.origins.New[p]++
+			s.fleet.origins.New[p]++
+			c.dirty, s.fleet.dirty = true, true
+		} else if p == Network && o.At[Network] > 0 && int32(minute)-o.At[Network] <= away && uint32(h[p]>>32) != o.Network && int32(before) < o.At[Network] {
+			v.Returned = true
+		}
+		if p == Network {
+			o.Network = uint32(h[p]>>32) | 1
+		}
+		if p == Client {
+			o.Client = uint32(h[p]>>32) | 1
+		}
+	}
+	for p := range NumOrigins {
+		if o.At[p] == 0 || int32(minute)-o.At[p] > away {
+			continue
+		}
+		v.OriginNew[p] = true
+		// New per active day: the agent's own rate, with its cohort's, with the fleet's as prior.
+		f := &s.fleet.origins
+		rate := (float64(f.New[p]) + 1) / (float64(f.Days[p]) + 20)
+		rate = (float64(c.origins.New[p]) + 5*rate) / (float64(c.origins.Days[p]) + 5)
+		rate = (float64(o.New[p]-1) + 5*rate) / (float64(a.Days) + 5)
+		v.OriginLogP += math.Log(math.Min(rate, 1))
+	}
+}
+
+func networkOf(ev *event.Event) uint64 {
+	if ev.ASN != 0 {
+		return (uint64(ev.ASN) + 1) * saltNetwork
+	}
+	if ev.SourceIP == "" {
+		return 0
+	}
+	if ip, err := netip.ParseAddr(ev.SourceIP); err == nil {
+		bits := 24
+		if ip.Is6() {
+			bits = 48
+		}
+		if p, err := ip.Prefix(bits); err == nil {
+			b := p.Addr().As16()
+			return xxhash.Sum64(b[:]) * saltNetwork
+		}
+	}
+	return xxhash.Sum64String(ev.SourceIP) * saltNetwork
+}
+
+// cross counts the event with what agents share.
+func (s *Store) cross(v *View, a *Agent, ev *event.Event, sec int64) {
+	sh := s.shared
+	if ev.Service != "" && ev.Service != "unknown" {
+		v.Target, _ = sh.touch(Target, xxhash.Sum64String(ev.Service)*31+xxhash.Sum64String(ev.Action), a, sec, func() string { return ev.Action + " " + ev.Service })
+	}
+	if ev.Access == event.Write {
+		on := ev.Resource
+		if ev.ReplyTo != "" {
+			on = ev.ReplyTo
+		}
+		if on != "" {
+			v.Object, _ = sh.touch(Object, xxhash.Sum64String(on)*31+xxhash.Sum64String(ev.Action), a, sec, func() string { return ev.Action + " " + on })
+		}
+	}
+	if ev.CredentialID != "" {
+		var fresh bool
+		v.Credential, fresh = sh.touch(Credential, xxhash.Sum64String(ev.CredentialID), a, sec, func() string { return strings.Clone(ev.CredentialID) })
+		if fresh {
+			if v.Credential == nil {
+				s.shares.Keys++
+			} else {
+				v.Foreign = true
+				// A key that many share is a service's; that a further agent uses it is nothing new.
+				known := float64(max(v.Credential.Members()-1, 1))
+				rate := (float64(s.shares.Foreign) + 0.5) / (float64(s.shares.Keys) + 50)
+				v.ForeignLogP = math.Log(math.Min(rate, 1)) / known
+				s.shares.Foreign++
+			}
+		}
+	}
+	if ev.SourceIP != "" {
+		v.Source, _ = sh.touch(Source, xxhash.Sum64String(ev.SourceIP), a, sec, func() string { return strings.Clone(ev.SourceIP) })
+		if v.Source != nil && v.OriginFresh && v.OriginNew[Network] && a.Total > 20 {
+			w := float32(0.34)
+			if v.OriginNew[Client] {
+				w = 1
+			}
+			sh.bump(v.Source, CrowdChain, sec, w)
+		}
+	}
+	if ev.Destination != "" && v.DestinationSurprise >= surprising-1 {
+		key := xxhash.Sum64String(ev.Destination)
+		v.Drop, _ = sh.touch(Drop, key, a, sec, func() string { return strings.Clone(ev.Destination) })
+		if v.Drop != nil {
+			v.Converging = v.Drop.Members() - 1
+		}
+	}
+	if ev.Kind == event.Post && len(ev.Content) >= minSegment {
+		s.templates(v, a, ev, sec)
+	}
+}
+
+func (s *Shared) bump(e *Entity, c Crowd, sec int64, w float32) {
+	for sc := range NumScales {
+		if sec/scaleSeconds[sc] == e.window[sc] {
+			e.cells[sc][c].cur += w
+		}
+	}
+}
+
+// templates finds what the text has in common with others', and whether the agent had read one of them.
+func (s *Store) templates(v *View, a *Agent, ev *event.Event, sec int64) {
+	s.mask.sign(ev.Content, &s.sig)
+	id := uint32(xxhash.Sum64String(ev.ID)>>32) | 1
+	object := uint32(0)
+	if ev.Resource != "" {
+		object = uint32(xxhash.Sum64String(ev.Resource)>>32) | 1
+	}
+	reply := uint32(0)
+	if ev.ReplyTo != "" {
+		v.Replied = true
+		reply = uint32(xxhash.Sum64String(ev.ReplyTo)>>32) | 1
+	}
+	author := uint32(a.Key>>32) | 1
+	for _, key := range s.sig.Keys[:s.sig.N] {
+		e, _ := s.shared.touch(Template, key, a, sec, func() string {
+			return "tpl_" + hex.EncodeToString([]byte{byte(key >> 56), byte(key >> 48), byte(key >> 40), byte(key >> 32), byte(key >> 24), byte(key >> 16)})
+		})
+		if e == nil {
+			k := Template.key(key)
+			w := s.shared.waiting[k]
+			w.posts = [2]uint32{id, object}
+			s.shared.waiting[k] = w
+			continue
+		}
+		depth := uint8(0)
+		for _, p := range e.posts {
+			if p.agent == author {
+				continue
+			}
+			if p.id == reply && reply != 0 || a.hasRead(p.id) {
+				depth = max(depth, p.depth+1)
+			}
+		}
+		if depth >= 2 {
+			s.shared.bump(e, CrowdChain, sec, 1)
+		}
+		e.Depth = max(e.Depth, depth)
+		for _, p := range [2]uint32{id, object} {
+			if p == 0 {
+				continue
+			}
+			if len(e.posts) >= maxPosts {
+				e.posts = e.posts[:copy(e.posts, e.posts[1:])]
+			}
+			e.posts = append(e.posts, post{p, author, depth})
+		}
+		v.Templates[v.NumTemplates] = e
+		v.NumTemplates++
+	}
+}
+
+// hasRead reports whether the agent has read the object lately. Resources name their kind before the id
+// ("post/123"); a post that is known by its event's id alone is not found that way.
+func (a *Agent) hasRead(h uint32) bool {
+	for _, r := range a.Reads {
+		if r == h {
+			return true
+		}
+	}
+	return false
 }
 
 // Report marks the agent's open ten-minute window as told in an alert. What has been told is neither learned as
 // normal nor evidence a second time: when the window closes, its excess is taken off the longer ones.
-func (a *Agent) Report() { a.reported = true }
+func (a *Agent) Report() { a.Reported |= 1 }
 
 // roll closes the open window of one scale and opens window w.
 func (s *Store) roll(a *Agent, sc Scale, w int64) {
-	g := &a.Grid
-	first := g.window[sc] < 0
-	g.window[sc] = w
-	for f := range NumFeatures {
-		c := &g.cells[sc][f]
-		if !first {
-			m, variance := Mix(c.own, s.prior(a, sc, f)).Predictive()
-			x := c.cur
-			if a.reported && sc <= TenMinutes {
-				if excess := x - float32(m); excess > 0 && sc == TenMinutes {
-					g.cells[Hour][f].cur = max(g.cells[Hour][f].cur-excess, 0)
-					g.cells[Day][f].cur = max(g.cells[Day][f].cur-excess, 0)
-				}
-				x = min(x, float32(m))
-			}
-			if limit := float32(m + capSigmas*math.Sqrt(variance) + capFloor); x > limit && c.own.N >= 1 {
-				x = limit
-			}
-			// A cohort listens to each of its agents, the busy ones and the long known a little more.
-			weight := float32(1 / math.Sqrt(1+float64(c.own.N)))
-			c.own.Learn(x, 1, memory[sc])
-			a.Cohort.moms[sc][f].Learn(x, weight, 20*memory[sc])
-			if a.Cohort.Name != "" {
-				s.fleet.moms[sc][f].Learn(x, weight, 20*memory[sc])
-			}
-			c.cur = 0
+	first := a.Window[sc] < 0
+	a.Window[sc] = w
+	if sc < Day {
+		a.Favourite[sc].N = 0
+	}
+	if first {
+		return
+	}
+	c := a.Cohort
+	n := min(a.N[sc], memory[sc]-1) + 1
+	share := 1 / n
+	// A cohort listens to each of its agents, the busy ones and the long known a little more.
+	weight := float32(1 / math.Sqrt(1+float64(a.N[sc])))
+	reported := a.Reported&1 != 0 && sc <= TenMinutes
+	for i := span[sc][0]; i < span[sc][1]; i++ {
+		if a.Live&(1<<i) == 0 {
+			continue
 		}
-		m, variance := Mix(c.own, s.prior(a, sc, f)).Predictive()
-		c.gate = float32(m + gateSigmas*math.Sqrt(variance))
+		cl := &a.Cells[i]
+		m, variance := Mix(Moments{a.N[sc], cl.Mean, cl.Var}, s.prior(a, i)).Predictive()
+		x := cl.Cur
+		if reported {
+			if excess := x - float32(m); excess > 0 && sc == TenMinutes {
+				for _, longer := range [...]Scale{Hour, Day} {
+					if j := cellOf[plan[i].Feature][longer]; j >= 0 {
+						a.Cells[j].Cur = max(a.Cells[j].Cur-excess, 0)
+					}
+				}
+			}
+			x = min(x, float32(m))
+		}
+		if limit := float32(m + capSigmas*math.Sqrt(variance) + capFloor); x > limit && a.N[sc] >= 1 {
+			x = limit
+		}
+		d := x - cl.Mean
+		cl.Mean += share * d
+		cl.Var += share * (d*(x-cl.Mean) - cl.Var)
+		cl.Cur = 0
+		c.pool.Sum[i] += weight * x
+		c.pool.Square[i] += weight * x * x
+		s.fleet.pool.Sum[i] += weight * x
+		s.fleet.pool.Square[i] += weight * x * x
+		m, variance = Mix(Moments{n, cl.Mean, cl.Var}, s.prior(a, i)).Predictive()
+		cl.Gate = float32(m + gateSigmas*math.Sqrt(variance))
 	}
-	if sc == TenMinutes {
-		a.reported = false
+	a.N[sc] = n
+	c.pool.close(sc, weight)
+	s.fleet.pool.close(sc, weight)
+	c.dirty, s.fleet.dirty = true, true
+	switch sc {
+	case TenMinutes:
+		a.Reported &^= 1
+	case Hour:
+		if !a.closed {
+			a.closed = true
+			s.closed = append(s.closed, a)
+		}
+	case Day:
+		for p := range NumOrigins {
+			c.origins.Days[p]++
+			s.fleet.origins.Days[p]++
+		}
 	}
-	if sc == Hour && !first && !a.closed {
-		a.closed = true
-		s.closed = append(s.closed, a)
-	}
-	a.Cohort.Dirty, s.fleet.Dirty = true, true
 }
 
 // prior is what the agent's cohort says, itself shrunk to the fleet.
-func (s *Store) prior(a *Agent, sc Scale, f Feature) Moments {
-	if a.Cohort.Name == "" {
-		return a.Cohort.moms[sc][f]
-	}
-	return Mix(a.Cohort.moms[sc][f], s.fleet.moms[sc][f])
+func (s *Store) prior(a *Agent, i int) Moments {
+	return Mix(a.Cohort.pool.moments(i), s.fleet.pool.moments(i))
 }
 
 // Closed yields the agents whose hour has closed since the last call.
@@ -330,20 +731,19 @@ func (s *Store) Closed(yield func(*Agent)) {
 
 // Expect returns what is expected of an agent, ok false for what it has never shown.
 func (s *Store) Expect(a *Agent, f Feature, sc Scale) (m Moments, ok bool) {
-	own := a.Grid.cells[sc][f].own
-	if own.N < 1 || own.Mean == 0 {
+	i := cellOf[f][sc]
+	if i < 0 || a.N[sc] < 1 || a.Cells[i].Mean == 0 {
 		return Moments{}, false
 	}
-	return Mix(own, s.prior(a, sc, f)), true
+	return Mix(Moments{a.N[sc], a.Cells[i].Mean, a.Cells[i].Var}, s.prior(a, int(i))), true
 }
 
 // loosen makes what was learned count for a quarter.
-func (g *Grid) loosen() {
-	for sc := range g.cells {
-		for f := range g.cells[sc] {
-			g.cells[sc][f].own.N /= 4
-		}
+func (a *Agent) loosen() {
+	for sc := range a.N {
+		a.N[sc] /= 4
 	}
+	a.Mix.Days = min(a.Mix.Days, 1)
 }
 
 // splitNumber cuts the number off the end of a resource: the hash of what precedes it, and the number.
@@ -363,26 +763,80 @@ func splitNumber(s string) (stem, n uint64, ok bool) {
 
 // Reading is one feature at one scale: how many there are in the open window, and what was to be expected.
 type Reading struct {
-	Feature        Feature
+	Name           string
 	Scale          Scale
 	Observed       float64
-	Mean, Variance float64 // predictive, of the agent with its cohort as prior
-	Peers          Moments // the cohort's own
-	Own            Moments // the agent's own
+	Mean, Variance float64 // predictive, of the entity with its peers as prior
+	Peers          Moments // the peers' own
+	Own            Moments // the entity's own
 }
 
-// Read returns the reading of a feature at a scale, and false when the count is unremarkable or when too
-// little is known to say so.
-func (s *Store) Read(a *Agent, f Feature, sc Scale) (Reading, bool) {
-	c := &a.Grid.cells[sc][f]
-	if c.cur <= c.gate || c.cur < 1 {
+// Read returns the reading of a feature at a scale, and false when the event did not raise it, when the count is
+// unremarkable, or when too little is known to say so.
+func (s *Store) Read(v *View, f Feature, sc Scale) (Reading, bool) {
+	i := cellOf[f][sc]
+	if i < 0 || v.bumped&(1<<i) == 0 {
 		return Reading{}, false
 	}
-	prior := s.prior(a, sc, f)
-	if c.own.N+prior.N < minWindows {
+	a := v.Agent
+	c := &a.Cells[i]
+	if c.Cur <= c.Gate || c.Cur < 1 {
 		return Reading{}, false
 	}
-	r := Reading{Feature: f, Scale: sc, Observed: float64(c.cur), Peers: a.Cohort.moms[sc][f], Own: c.own}
-	r.Mean, r.Variance = Mix(c.own, prior).Predictive()
-	return r, true
+	prior := s.prior(a, int(i))
+	if a.N[sc]+prior.N < minWindows {
+		return Reading{}, false
+	}
+	r := Reading{Name: f.String(), Scale: sc, Observed: float64(c.Cur), Peers: a.Cohort.pool.moments(int(i)), Own: Moments{a.N[sc], c.Mean, c.Var}}
+	r.Mean, r.Variance = Mix(r.Own, prior).Predictive()
+	return r, r.Observed > r.Mean
+}
+
+// Silent is an agent that has been silent for longer than it ever was.
+type Silent struct {
+	Agent  *Agent
+	Pause  float64 // seconds since its last event
+	Usual  float64 // longest pause before
+	Pauses uint32
+}
+
+// Silents looks, every ten minutes of event time, for agents that have fallen silent. They are yielded in the
+// order of their ids. Nobody is named when many fall silent at once: that is an outage or a holiday.
+func (s *Store) Silents(yield func(Silent)) {
+	const every = 600 * micros
+	if s.now-s.scanned < every {
+		return
+	}
+	s.scanned = s.now - s.now%every
+	var found []Silent
+	active := 0
+	for _, a := range s.agents {
+		pause := float64(s.now-a.Last) / micros
+		if pause < 86400 {
+			active++
+		}
+		if a.Days < 3 || a.Gap.N < 100 || a.Reported&2 != 0 || pause < 3600 || pause < 2*float64(a.Gap.Max) {
+			continue
+		}
+		found = append(found, Silent{a, pause, float64(a.Gap.Max), a.Gap.N})
+	}
+	if len(found) > 3+active/50 {
+		for _, f := range found {
+			f.Agent.Reported |= 2
+		}
+		return
+	}
+	sortSilents(found)
+	for _, f := range found {
+		yield(f)
+	}
+}
+
+// Told marks the agent's silence as told; its next event clears the mark.
+func (a *Agent) Told() { a.Reported |= 2; a.dirty = true }
+
+func sqrt(x float64) float64 { return math.Sqrt(x) }
+
+func sortSilents(all []Silent) {
+	slices.SortFunc(all, func(a, b Silent) int { return strings.Compare(a.Agent.ID, b.Agent.ID) })
 }

@@ -1,9 +1,10 @@
-// Package lateral detects agents that move sideways: services that neither they nor their peers use, one after
-// the other, and rising privilege. A service that the cohort knows counts for little, so that a release that
-// brings all agents a new integration stays quiet.
+// Package lateral detects agents that spread out: several services new to them in a row, operations they never
+// used, rising privilege. Services that its cohort already uses are discounted.
 package lateral
 
 import (
+	"math"
+
 	"github.com/astray-dev/astray/detect"
 	"github.com/astray-dev/astray/detect/alert"
 	"github.com/astray-dev/astray/detect/feature"
@@ -15,12 +16,12 @@ type Detector struct{}
 // Info declares the detector.
 func (Detector) Info() detect.Info {
 	return detect.Info{
-		Name: "lateral-movement", Version: "1", Severity: alert.High, Rank: 60,
-		Title: "%s moves through services it never used",
+		Name: "lateral-movement", Version: "2", Severity: alert.High, Rank: 60,
+		Title: "%s moves to services it never used",
 		Techniques: []alert.Technique{
 			{Framework: "ATT&CK", Version: "18", ID: "T1021.007", Name: "Cloud Services"},
 			{Framework: "ATT&CK", Version: "18", ID: "T1550.001", Name: "Application Access Token"},
-			{Framework: "ATLAS", Version: "5", ID: "AML.T0091.000", Name: "Application Access Token"},
+			{Framework: "ATLAS", Version: "5", ID: "AML.T0091.000", Name: "Use Alternate Authentication Material"},
 			{Framework: "OWASP Agentic", Version: "2026", ID: "ASI03", Name: "Identity and Privilege Abuse"},
 		},
 		Next:  "Check which credential opened the new services and revoke it if nobody ordered the change.",
@@ -28,13 +29,14 @@ func (Detector) Info() detect.Info {
 	}
 }
 
-// Examine weighs the services that are new in the window.
+// Examine weighs what is new in the window.
 func (Detector) Examine(s *feature.Store, v *feature.View, dst []detect.Finding) []detect.Finding {
-	if v.NewService {
-		dst = detect.Counts(s, v, feature.NewServices, dst)
-	}
-	if v.Bumped[feature.Services] {
-		dst = detect.Counts(s, v, feature.Services, dst)
+	dst = detect.Counts(s, v, feature.NewServices, dst)
+	dst = detect.Counts(s, v, feature.Services, dst)
+	dst = detect.Counts(s, v, feature.NewActions, dst)
+	dst = detect.Counts(s, v, feature.Privileged, dst)
+	if x := v.ServiceSurprise + v.ActionSurprise; x > 2 && v.ServiceSurprise > 0 {
+		dst = append(dst, detect.Surprise("service_surprise", "a service that neither the agent nor its peers use", v.ServiceSurprise, -x*math.Ln10))
 	}
 	return dst
 }

@@ -14,7 +14,7 @@ type Detector struct{}
 // Info declares the detector.
 func (Detector) Info() detect.Info {
 	return detect.Info{
-		Name: "probing", Version: "1", Severity: alert.Medium, Rank: 50,
+		Name: "probing", Version: "2", Severity: alert.Medium, Rank: 50,
 		Title: "%s probes for what it may not see",
 		Techniques: []alert.Technique{
 			{Framework: "ATT&CK", Version: "18", ID: "T1087.004", Name: "Cloud Account"},
@@ -23,7 +23,7 @@ func (Detector) Info() detect.Info {
 			{Framework: "ATLAS", Version: "5", ID: "AML.T0084", Name: "Discover AI Agent Configuration"},
 		},
 		Next:  "Check what the few successful requests among the refused ones returned.",
-		Where: "status IN (401, 403, 404, 407, 410, 429)",
+		Where: "status IN (401, 403, 404, 407, 410)",
 	}
 }
 

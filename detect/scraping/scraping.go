@@ -15,12 +15,14 @@ type Detector struct{}
 // Info declares the detector.
 func (Detector) Info() detect.Info {
 	return detect.Info{
-		Name: "scraping", Version: "1", Severity: alert.High, Rank: 40,
+		Name: "scraping", Version: "2", Severity: alert.High, Rank: 40,
 		Title: "%s reads far more than it ever did",
 		Techniques: []alert.Technique{
 			{Framework: "ATT&CK", Version: "18", ID: "T1119", Name: "Automated Collection"},
 			{Framework: "ATT&CK", Version: "18", ID: "T1213", Name: "Data from Information Repositories"},
 			{Framework: "ATLAS", Version: "5", ID: "AML.T0036", Name: "Data from Information Repositories"},
+			{Framework: "ATLAS", Version: "5", ID: "AML.T0085", Name: "Data from AI Services"},
+			{Framework: "OWASP Agentic", Version: "2026", ID: "ASI02", Name: "Tool Misuse and Exploitation"},
 		},
 		Next:  "Check which collections were read and whether the same credential sent data anywhere since.",
 		Where: "access = 'read'",
@@ -29,10 +31,7 @@ func (Detector) Info() detect.Info {
 
 // Examine weighs the reads of the window.
 func (Detector) Examine(s *feature.Store, v *feature.View, dst []detect.Finding) []detect.Finding {
-	if !v.Bumped[feature.Reads] {
-		return dst
-	}
-	for _, f := range [...]feature.Feature{feature.Reads, feature.NewReads, feature.Sequential} {
+	for _, f := range [...]feature.Feature{feature.Reads, feature.NewReads, feature.Sequential, feature.ReceivedKB} {
 		dst = detect.Counts(s, v, f, dst)
 	}
 	return dst

@@ -141,6 +141,36 @@ func nonzero(x float64) float64 {
 	return x
 }
 
+// ChiSquareLogSF returns ln P(X ≥ x) for a chi-squared variable with df degrees of freedom: 1 − P(df/2, x/2), by the
+// continued fraction where it is small and gonum elsewhere.
+func ChiSquareLogSF(x, df float64) float64 {
+	switch {
+	case math.IsNaN(x) || math.IsNaN(df) || df <= 0:
+		return math.NaN()
+	case x <= 0:
+		return 0
+	}
+	a, z := df/2, x/2
+	if z < a+1 {
+		return math.Log(distuv.ChiSquared{K: df}.Survival(x))
+	}
+	lg, _ := math.Lgamma(a)
+	b := z + 1 - a
+	c, d := 1/tiny, 1/b
+	h := d
+	for i := 1; i < maxIter; i++ {
+		an := -float64(i) * (float64(i) - a)
+		b += 2
+		d = 1 / nonzero(an*d+b)
+		c = nonzero(b + an/c)
+		h *= c * d
+		if math.Abs(c*d-1) < epsilon {
+			break
+		}
+	}
+	return math.Min(0, a*math.Log(z)-z-lg+math.Log(h))
+}
+
 // Size is the negative binomial's size for a mean and variance, +Inf when the variance does not exceed the mean.
 func Size(mean, variance float64) float64 {
 	if variance <= mean {

@@ -1,0 +1,48 @@
+// Package drift detects a change of ways: a day whose mix of operations is unlike the days before, and a newcomer whose
+// pauses are unlike those of its peers.
+package drift
+
+import (
+	"fmt"
+
+	"github.com/astray-dev/astray/detect"
+	"github.com/astray-dev/astray/detect/alert"
+	"github.com/astray-dev/astray/detect/feature"
+	"github.com/astray-dev/astray/models/tail"
+)
+
+// Detector is stateless; the zero value is ready.
+type Detector struct{}
+
+// Info declares the detector.
+func (Detector) Info() detect.Info {
+	return detect.Info{
+		Name: "drift", Version: "2", Severity: alert.Low, Rank: 8,
+		Title: "%s has changed its ways",
+		Techniques: []alert.Technique{
+			{Framework: "ATT&CK", Version: "18", ID: "T1685", Name: "Disable or Modify Tools"},
+			{Framework: "OWASP Agentic", Version: "2026", ID: "ASI10", Name: "Rogue Agents"},
+		},
+		Next:  "Check whether the agent's task or model changed.",
+		Where: "1",
+	}
+}
+
+// overdispersion is by how much more the pauses of agents differ than a multinomial sample would, per pause.
+const overdispersion = 0.01
+
+// Examine weighs the mix of operations and of pauses.
+func (Detector) Examine(s *feature.Store, v *feature.View, dst []detect.Finding) []detect.Finding {
+	if v.RhythmG > 0 {
+		g := v.RhythmG / (1 + overdispersion*float64(v.RhythmN-1))
+		if logP := tail.ChiSquareLogSF(g, 9); logP < -1 {
+			dst = append(dst, detect.Surprise("rhythm", fmt.Sprintf("the pauses between its %d events are unlike those of its peers", v.RhythmN+1), v.RhythmG, logP))
+		}
+	}
+	if v.MixG > 0 {
+		if logP := tail.ChiSquareLogSF(v.MixG, v.MixDF); logP < -1 {
+			dst = append(dst, detect.Surprise("mix_of_operations", fmt.Sprintf("the mix of the day's %d operations is unlike the days before", v.MixEvents), v.MixG, logP))
+		}
+	}
+	return dst
+}

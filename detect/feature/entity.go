@@ -1,0 +1,250 @@
+package feature
+
+import (
+	"cmp"
+	"slices"
+)
+
+// EntityKind says what an entity is that several agents can have in common.
+type EntityKind uint8
+
+const (
+	Target     EntityKind = iota // an operation on a service: who calls it, and how often
+	Object                       // an operation that writes on one object: who votes on, replies to, edits it
+	Credential                   // a key
+	Source                       // a network address
+	Template                     // what texts have in common
+	Drop                         // a destination that came as a surprise to those who write to it
+	NumEntityKinds
+)
+
+var entityNames = [NumEntityKinds]string{"target", "object", "credential", "source", "template", "destination"}
+
+// String is the kind's name.
+func (k EntityKind) String() string { return entityNames[k] }
+
+// key tells the values of different kinds apart.
+func (k EntityKind) key(h uint64) uint64 { return h ^ (uint64(k)+1)*saltService }
+
+// Crowd is something that is counted of an entity.
+type Crowd uint8
+
+const (
+	CrowdAgents Crowd = iota // distinct agents in the window
+	CrowdEvents              // events in the window
+	CrowdFresh               // agents that the entity has not seen before
+	CrowdChain               // agents that passed on what they had read from one who had read it
+	NumCrowds
+)
+
+var crowdNames = [NumCrowds]string{"distinct_agents", "events", "new_agents", "passed_on_from_reposts"}
+
+// String is the count's name.
+func (c Crowd) String() string { return crowdNames[c] }
+
+const (
+	maxMembers  = 512     // agents an entity remembers
+	maxEntities = 1 << 17 // entities of all kinds
+	maxWaiting  = 1 << 16 // values seen with one agent only
+	maxPosts    = 24      // posts a template remembers
+)
+
+// Entity is what is remembered of something that agents share. It exists from the second agent on: most
+// values belong to one agent alone and wait in a table of sixteen bytes each.
+type Entity struct {
+	Kind        EntityKind
+	Key         uint64
+	Name        string
+	First, Last int64
+	window      [NumScales]int64
+	n           [NumScales]float32
+	cells       [NumScales][NumCrowds]cell
+	members     Recency  // agents, by when they were seen
+	Names       []string // of the agents seen last, oldest first, at most maxNames
+	posts       []post   // of a template, oldest first
+	Depth       uint8    // longest chain of posts of a template, each by an agent that had read the one before
+	dirty       bool
+}
+
+const maxNames = 64
+
+// post is a post of a template: the hash of its id, its author, and how far it is from the first.
+type post struct {
+	id, agent uint32
+	depth     uint8
+}
+
+// waiting is a value seen with one agent.
+type waiting struct {
+	agent  uint32
+	minute uint32
+	posts  [2]uint32
+}
+
+// crowdPool is what entities of a kind show.
+type crowdPool struct {
+	N    [NumScales]float32
+	Mean [NumScales][NumCrowds]float32
+	Var  [NumScales][NumCrowds]float32
+}
+
+// Shared owns the entities that agents have in common.
+type Shared struct {
+	entities map[uint64]*Entity
+	waiting  map[uint64]waiting
+	pools    [NumEntityKinds]crowdPool
+	dirty    bool
+}
+
+func newShared() *Shared {
+	return &Shared{entities: map[uint64]*Entity{}, waiting: map[uint64]waiting{}}
+}
+
+// touch counts one event of an agent with an entity and returns the entity, nil while it belongs to one agent.
+// fresh says that the agent is new to the entity.
+func (s *Shared) touch(kind EntityKind, key uint64, a *Agent, sec int64, name func() string) (e *Entity, fresh bool) {
+	key = kind.key(key)
+	e = s.entities[key]
+	agent := uint32(a.Key>>32) | 1
+	minute := uint32(max(sec/60, 1))
+	if e == nil {
+		w, ok := s.waiting[key]
+		if !ok || w.agent == agent {
+			if !ok && len(s.waiting) >= maxWaiting {
+				s.sweepWaiting()
+			}
+			w.agent, w.minute = agent, max(w.minute, minute)
+			s.waiting[key] = w
+			s.dirty = true
+			return nil, !ok
+		}
+		delete(s.waiting, key)
+		if len(s.entities) >= maxEntities {
+			s.sweep()
+		}
+		e = &Entity{Kind: kind, Key: key, Name: name(), First: int64(w.minute) * 60, Last: sec, window: [NumScales]int64{-1, -1, -1, -1}}
+		for _, p := range w.posts {
+			if p != 0 {
+				e.posts = append(e.posts, post{id: p, agent: w.agent})
+			}
+		}
+		s.entities[key] = e
+		// The first agent counts where its event still lies in an open window.
+		s.count(e, uint64(w.agent)<<32, int64(w.minute)*60, w.minute, "")
+	}
+	return e, s.count(e, a.Key, sec, minute, a.ID)
+}
+
+func (s *Shared) count(e *Entity, agent uint64, sec int64, minute uint32, name string) (fresh bool) {
+	e.dirty, s.dirty = true, true
+	e.Last = max(e.Last, sec)
+	var in [NumScales]bool
+	for sc := range NumScales {
+		w := sec / scaleSeconds[sc]
+		if w > e.window[sc] {
+			s.roll(e, sc, w)
+		}
+		in[sc] = w == e.window[sc]
+	}
+	before := e.members.Touch(agent, minute, maxMembers)
+	for sc := range NumScales {
+		if !in[sc] {
+			continue
+		}
+		c := &e.cells[sc]
+		c[CrowdEvents].cur++
+		if int64(before)*60 < e.window[sc]*scaleSeconds[sc] {
+			c[CrowdAgents].cur++
+		}
+		if before == 0 {
+			c[CrowdFresh].cur++
+		}
+	}
+	if name != "" && (len(e.Names) == 0 || e.Names[len(e.Names)-1] != name) {
+		if i := slices.Index(e.Names, name); i >= 0 {
+			e.Names = slices.Delete(e.Names, i, i+1)
+		} else if len(e.Names) >= maxNames {
+			e.Names = slices.Delete(e.Names, 0, 1)
+		}
+		e.Names = append(e.Names, name)
+	}
+	return before == 0
+}
+
+func (s *Shared) roll(e *Entity, sc Scale, w int64) {
+	first := e.window[sc] < 0
+	e.window[sc] = w
+	if first {
+		return
+	}
+	p := &s.pools[e.Kind]
+	limit := memory[sc]
+	n := min(e.n[sc], limit-1) + 1
+	weight := float32(1) / (1 + e.n[sc])
+	pn := min(p.N[sc], 50*limit-weight) + weight
+	for c := range NumCrowds {
+		cl := &e.cells[sc][c]
+		x := cl.cur
+		m, v := Mix(Moments{e.n[sc], cl.mean, cl.vari}, Moments{p.N[sc], p.Mean[sc][c], p.Var[sc][c]}).Predictive()
+		if limit := float32(m + capSigmas*sqrt(v) + capFloor); x > limit {
+			x = limit
+		}
+		cl.learn(x, 1/n)
+		d := x - p.Mean[sc][c]
+		a := weight / pn
+		p.Mean[sc][c] += a * d
+		p.Var[sc][c] += a * (d*(x-p.Mean[sc][c]) - p.Var[sc][c])
+		cl.cur = 0
+	}
+	e.n[sc], p.N[sc] = n, pn
+}
+
+// Read returns what is counted of the entity at a scale and what was to be expected; false when the count is
+// unremarkable or too little is known of entities of the kind.
+func (s *Shared) Read(e *Entity, c Crowd, sc Scale) (Reading, bool) {
+	cl := &e.cells[sc][c]
+	if cl.cur < 2 {
+		return Reading{}, false
+	}
+	p := &s.pools[e.Kind]
+	own, prior := Moments{e.n[sc], cl.mean, cl.vari}, Moments{p.N[sc], p.Mean[sc][c], p.Var[sc][c]}
+	if own.N+prior.N < minWindows {
+		return Reading{}, false
+	}
+	r := Reading{Name: crowdNames[c], Scale: sc, Observed: float64(cl.cur), Peers: prior, Own: own}
+	r.Mean, r.Variance = Mix(own, prior).Predictive()
+	if r.Observed <= r.Mean {
+		return Reading{}, false
+	}
+	return r, true
+}
+
+// Members is the number of agents the entity remembers.
+func (e *Entity) Members() int { return e.members.Len() }
+
+// sweepWaiting forgets the half of the waiting values that was seen longest ago.
+func (s *Shared) sweepWaiting() {
+	minutes := make([]uint32, 0, len(s.waiting))
+	for _, w := range s.waiting {
+		minutes = append(minutes, w.minute)
+	}
+	slices.Sort(minutes)
+	cut := minutes[len(minutes)/2]
+	for k, w := range s.waiting {
+		if w.minute <= cut {
+			delete(s.waiting, k)
+		}
+	}
+}
+
+// sweep forgets the quarter of the entities that was seen longest ago.
+func (s *Shared) sweep() {
+	all := make([]*Entity, 0, len(s.entities))
+	for _, e := range s.entities {
+		all = append(all, e)
+	}
+	slices.SortFunc(all, func(a, b *Entity) int { return cmp.Or(cmp.Compare(a.Last, b.Last), cmp.Compare(a.Key, b.Key)) })
+	for _, e := range all[:len(all)/4] {
+		delete(s.entities, e.Key)
+	}
+}

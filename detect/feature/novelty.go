@@ -1,0 +1,57 @@
+package feature
+
+import "math"
+
+// Discount and concentration of the Pitman–Yor process, and the probability of a value nobody has ever shown.
+const (
+	pyDiscount      = 0.5
+	pyConcentration = 0.5
+	pyBase          = 0.01
+)
+
+// acceptAgents is by how many agents of one cohort a value that came as a surprise must be taken up before it
+// counts as the cohort's own.
+const acceptAgents = 3
+
+// Vocabulary is the values of one kind (destinations, services, actions) that a group of agents uses, and by
+// how many of them each. A value whose first use came as a surprise waits in Pending until acceptAgents agents
+// of the group have used it: what attackers bring in does not become normal by being repeated.
+type Vocabulary struct {
+	Agents  map[uint64]uint32
+	Pending map[uint64]uint32
+	Total   uint32
+}
+
+const maxVocabulary = 4096
+
+// predict is the Pitman–Yor probability that the next value a new agent of the group takes up is this one,
+// with base the probability that the wider group gives it (Teh 2006).
+func (v *Vocabulary) predict(h uint64, base float64) float64 {
+	k, n, d := float64(v.Agents[h]), float64(v.Total), float64(len(v.Agents))
+	return (math.Max(k-pyDiscount, 0) + (pyConcentration+pyDiscount*d)*base) / (n + pyConcentration)
+}
+
+// add counts one more agent that uses the value.
+func (v *Vocabulary) add(h uint64, surprising bool) (accepted bool) {
+	if v.Agents == nil {
+		v.Agents, v.Pending = map[uint64]uint32{}, map[uint64]uint32{}
+	}
+	n, known := v.Agents[h]
+	if !known && surprising {
+		p := v.Pending[h] + 1
+		if p < acceptAgents {
+			if p > 1 || len(v.Pending) < maxVocabulary {
+				v.Pending[h] = p
+			}
+			return false
+		}
+		delete(v.Pending, h)
+		n = p - 1
+		v.Total += p - 1
+	}
+	if known || len(v.Agents) < maxVocabulary {
+		v.Agents[h] = n + 1
+		v.Total++
+	}
+	return true
+}

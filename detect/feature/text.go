@@ -1,0 +1,172 @@
+package feature
+
+import (
+	"math/bits"
+
+	"github.com/cespare/xxhash/v2"
+)
+
+// Text is split into segments (lines and sentences), each with its variable parts masked: numbers, words that mix letters
+// with digits or are long without a vowel's rhythm (ids, addresses, hashes), links, mentions, and quoted values. What
+// two texts share after that is their template. Beside the segments, the whole text gets a sketch: one-permutation
+// MinHash over shingles of three masked words (Li, Owen, Zhang 2012), cut into bands for look-up (Leskovec et al.,
+// Mining of Massive Datasets, ch. 3), which finds paraphrases that share most but not all of a segment.
+const (
+	maxText      = 4096 // bytes looked at
+	minSegment   = 24   // bytes of masked text below which a segment says too little
+	minWords     = 4    // words below which it does as well, unless it is structured
+	maxSegments  = 4
+	sketchBins   = 12
+	bandRows     = 2
+	maxTemplates = maxSegments + sketchBins/bandRows
+)
+
+// Signature is the keys under which a text's templates are found.
+type Signature struct {
+	Keys [maxTemplates]uint64
+	N    int
+}
+
+type masker struct {
+	buf     [maxText]byte
+	words   [1024]uint64
+	nwords  int
+	letters int
+}
+
+// sign computes the signature of a text. It allocates nothing.
+func (m *masker) sign(text string, sig *Signature) {
+	sig.N = 0
+	m.nwords = 0
+	if len(text) > maxText {
+		text = text[:maxText]
+	}
+	n, words, structured := 0, 0, false
+	flush := func() {
+		if n >= minSegment && (words >= minWords || structured) && sig.N < maxSegments {
+			sig.Keys[sig.N] = xxhash.Sum64(m.buf[:n])
+			sig.N++
+		}
+		n, words, structured = 0, 0, false
+	}
+	for i := 0; i < len(text); {
+		c := text[i]
+		switch {
+		case c == '\n' || (c == '.' || c == '!' || c == '?') && (i+1 == len(text) || text[i+1] == ' ' || text[i+1] == '\n'):
+			flush()
+			i++
+		case c == '"':
+			// A quoted value after a colon is variable; a quoted key is not.
+			j := i + 1
+			for j < len(text) && text[j] != '"' && text[j] != '\n' && j-i < 256 {
+				j++
+			}
+			value := n > 0 && m.buf[n-1] == ':'
+			if value && j < len(text) && text[j] == '"' {
+				m.buf[n] = '?'
+				n++
+				structured = true
+				i = j + 1
+				continue
+			}
+			i++
+		case wordByte(c):
+			j := i
+			digits, upper, lower := 0, 0, 0
+			for j < len(text) && (wordByte(text[j]) || text[j] == '-' || text[j] == '/' && j-i > 3 || text[j] == '.' && j+1 < len(text) && wordByte(text[j+1])) {
+				switch d := text[j]; {
+				case d >= '0' && d <= '9':
+					digits++
+				case d >= 'A' && d <= 'Z':
+					upper++
+				case d >= 'a' && d <= 'z':
+					lower++
+				}
+				j++
+			}
+			w := text[i:j]
+			masked := byte(0)
+			switch {
+			case digits == len(w) || digits > 0 && lower+upper == 0:
+				masked = '#'
+			case len(w) > 7 && (w[:4] == "http" || w[:4] == "www."):
+				masked = '~'
+			case digits > 0 && len(w) >= 6, len(w) > 24:
+				masked = '@'
+			case i > 0 && text[i-1] == '@':
+				masked = '&'
+			}
+			// http://… goes on beyond the colon.
+			if len(w) >= 4 && len(w) <= 5 && (w == "http" || w == "https") && j+2 < len(text) && text[j] == ':' && text[j+1] == '/' {
+				for j < len(text) && text[j] > ' ' && text[j] != '"' && text[j] != ')' {
+					j++
+				}
+				masked = '~'
+			}
+			start := n
+			if masked != 0 {
+				m.buf[n] = masked
+				n++
+			} else {
+				for k := 0; k < len(w) && n < maxText-2; k++ {
+					c := w[k]
+					if c >= 'A' && c <= 'Z' {
+						c |= 0x20
+					}
+					m.buf[n] = c
+					n++
+				}
+			}
+			if m.nwords < len(m.words) {
+				m.words[m.nwords] = xxhash.Sum64(m.buf[start:n])
+				m.nwords++
+			}
+			words++
+			i = j
+		case c == ':' || c == '{' || c == '}' || c == '=' || c == ',':
+			m.buf[n] = c
+			n++
+			i++
+		default:
+			i++
+		}
+		if n >= maxText-2 {
+			flush()
+		}
+	}
+	flush()
+	m.bands(sig)
+}
+
+// bands sketches the shingles of three words and adds the keys of the sketch's bands.
+func (m *masker) bands(sig *Signature) {
+	if m.nwords < 8 {
+		return
+	}
+	var mins [sketchBins]uint64
+	for i := range mins {
+		mins[i] = ^uint64(0)
+	}
+	for i := 0; i+2 < m.nwords; i++ {
+		h := bits.RotateLeft64(m.words[i]*0x9e3779b97f4a7c15, 31) ^ bits.RotateLeft64(m.words[i+1]*0xc2b2ae3d27d4eb4f, 17) ^ m.words[i+2]
+		h *= 0x9e3779b97f4a7c15
+		h ^= h >> 29
+		bin, _ := bits.Mul64(h, sketchBins)
+		h *= 0xbf58476d1ce4e5b9
+		h ^= h >> 32
+		if h < mins[bin] {
+			mins[bin] = h
+		}
+	}
+	for b := 0; b < sketchBins; b += bandRows {
+		if mins[b] == ^uint64(0) || mins[b+1] == ^uint64(0) {
+			continue
+		}
+		sig.Keys[sig.N] = (mins[b]*0x9e3779b97f4a7c15 ^ mins[b+1]) + uint64(b)
+		sig.N++
+	}
+}
+
+func wordByte(c byte) bool {
+	return c >= '0' && c <= '9' || c >= 'a' && c <= 'z' || c >= 'A' && c <= 'Z' || c == '_' || c >= 0x80
+}
