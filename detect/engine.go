@@ -50,6 +50,7 @@ type Engine struct {
 	findings  []Finding
 	crossed   []crossing
 	changed   []*episode
+	behind    []*episode // with behind set, in its order
 }
 
 // track is what the engine remembers of an agent beside its features.
@@ -68,7 +69,9 @@ type episode struct {
 	mask     uint64 // detectors that contributed
 	saved    uint64 // revision in the last checkpoint
 	last     int64
-	pending  bool // in Engine.changed
+	told     int64 // when it was last told
+	behind   int64 // since when there is more to tell, 0 when there is not
+	pending  bool  // in Engine.changed
 }
 
 // New returns an engine that has seen nothing yet.
@@ -94,6 +97,7 @@ func New(cfg Config, detectors ...Detector) *Engine {
 // Observe counts one event, scores it and opens or updates the alerts it gives reason for.
 func (e *Engine) Observe(ev *event.Event) {
 	e.silences(ev)
+	e.catchUp(ev.Time)
 	v := e.store.Update(ev)
 	t := e.track(v.Agent, ev.Time)
 	e.top = Score{}
@@ -108,7 +112,8 @@ func (e *Engine) Observe(ev *event.Event) {
 		}
 		best := strongestOf(mine)
 		raw := -best.LogP / math.Ln10
-		if float32(raw) > t.max[i] {
+		// Calibration hears of what is shared once an episode, not from each who has a part in it.
+		if float32(raw) > t.max[i] && (best.Entity == nil || e.current(e.shared[best.Entity.Key], ev.Time) == nil) {
 			t.max[i] = float32(raw)
 		}
 		p := e.tails[i].P(raw)
@@ -189,7 +194,14 @@ func (e *Engine) track(a *feature.Agent, now int64) *track {
 
 // current returns the episode that an event at now still belongs to, nil when there is none.
 func (e *Engine) current(o *episode, now int64) *episode {
-	if o == nil || now-o.last > e.cfg.Gap.Microseconds() || now-o.alert.Time.UnixMicro() > 24*e.cfg.Gap.Microseconds() {
+	if o == nil {
+		return nil
+	}
+	gap := e.cfg.Gap.Microseconds()
+	if o.key != 0 {
+		gap *= sharedGap
+	}
+	if now-o.last > gap || now-o.alert.Time.UnixMicro() > 7*24*e.cfg.Gap.Microseconds() {
 		return nil
 	}
 	return o
@@ -240,22 +252,25 @@ func (e *Engine) raise(v *feature.View, t *track, c crossing) {
 	if len(a.EventIDs) < alert.MaxEventIDs {
 		a.EventIDs = append(a.EventIDs, strings.Clone(v.Event.ID))
 	}
-	var all []Finding
 	for _, f := range e.findings {
-		if f.Entity == c.entity || c.entity != nil && f.Entity == nil {
-			all = append(all, f)
-		}
 		if f.Entity == nil && f.Scale <= feature.TenMinutes && -f.LogP > 0.8*e.rawNeeded() {
 			v.Agent.Report()
 		}
 	}
-	if a.Detector == "" || info.Rank > e.infos[o.detector].Rank || c.detector == o.detector && c.p < a.PValue {
+	better := a.Detector == "" || info.Rank > e.infos[o.detector].Rank || c.detector == o.detector && c.p < a.PValue*muchBetter
+	if better {
 		o.detector = c.detector
 		a.Detector, a.DetectorVersion, a.Techniques = info.Name, info.Version, info.Techniques
 		a.Title = fmt.Sprintf(info.Title, quoted(a.EntityID))
 		a.PValue = math.Min(c.p, a.PValue)
 		a.Score = math.Min(-math.Log10(math.Max(a.PValue, 1e-300)), alert.MaxScore)
 		a.Confidence = confidence(a.PValue, e.threshold)
+		var all []Finding
+		for _, f := range e.findings {
+			if f.Entity == c.entity || c.entity != nil && f.Entity == nil {
+				all = append(all, f)
+			}
+		}
 		mine := e.own(c.detector, v, all)
 		a.Evidence = evidence(mine, all)
 		a.Severity = info.Severity
@@ -270,18 +285,58 @@ func (e *Engine) raise(v *feature.View, t *track, c crossing) {
 	if a.EventCount > 1000 && a.Severity == alert.High {
 		a.Severity = alert.Critical
 	}
-	a.Query = query(a, e.infos[o.detector].Where)
 	a.Revision++
+	switch {
+	case better || now-o.told >= tellEvery:
+		e.tell(o, now)
+	case o.behind == 0:
+		o.behind = now
+		e.behind = append(e.behind, o)
+	}
+}
+
+// tellEvery is how often, in microseconds of event time, an alert is told again only because it goes on.
+const tellEvery = 10_000_000
+
+// tell puts the alert among those that Alerts yields.
+func (e *Engine) tell(o *episode, now int64) {
+	o.told, o.behind = now, 0
 	if !o.pending {
 		o.pending = true
 		e.changed = append(e.changed, o)
 	}
 }
 
+// catchUp tells the alerts that went on since they were last told, all of them when now is the end of time.
+func (e *Engine) catchUp(now int64) {
+	n := 0
+	for _, o := range e.behind {
+		if o.behind == 0 {
+			n++ // told meanwhile
+			continue
+		}
+		if now-o.behind < tellEvery {
+			break
+		}
+		e.tell(o, max(o.last, o.behind))
+		n++
+	}
+	if n > 0 {
+		e.behind = slices.Delete(e.behind, 0, n)
+	}
+}
+
+// Finish is called when no more events come: Alerts then yields what is still to be told.
+func (e *Engine) Finish() { e.catchUp(math.MaxInt64) }
+
 const (
+	// sharedGap is by how much longer the pause in what many do may be than in what one does.
+	sharedGap   = 24
 	maxAgentIDs = 256
 	// lowRank is up to which rank a detector's finding about one agent is part of what it shares with others.
 	lowRank = 10
+	// muchBetter is by which factor a p-value must fall for the alert to be explained anew.
+	muchBetter = 0.1
 )
 
 // own is the findings of one detector: they come first in the evidence.
@@ -331,7 +386,6 @@ func (e *Engine) silences(ev *event.Event) {
 			Evidence: []alert.Evidence{{Feature: "pause_seconds", Observed: math.Round(s.Pause), Expected: math.Round(s.Usual), Upper: math.Round(s.Usual),
 				PValue: math.Exp(logP), WindowSeconds: int64(s.Pause)}},
 		}
-		o.alert.Query = query(&o.alert, info.Where)
 		t.open = o
 		e.changed = append(e.changed, o)
 	})
@@ -401,6 +455,7 @@ func (e *Engine) Alerts(yield func(*alert.Alert)) {
 	})
 	for _, o := range e.changed {
 		o.pending = false
+		o.alert.Query = query(&o.alert, e.infos[o.detector].Where)
 		yield(&o.alert)
 	}
 	e.changed = e.changed[:0]

@@ -1,6 +1,7 @@
 package detect
 
 import (
+	"cmp"
 	"encoding/json"
 	"fmt"
 	"maps"
@@ -39,6 +40,8 @@ type episodeState struct {
 	Detector  string       `json:"detector"`
 	Detectors []string     `json:"detectors"`
 	Last      int64        `json:"last"`
+	Told      int64        `json:"told"`
+	Behind    int64        `json:"behind,omitempty"`
 	Revision  uint64       `json:"revision"`
 	Cohort    string       `json:"cohort,omitempty"`
 }
@@ -49,7 +52,7 @@ func (e *Engine) save(o *episode) *episodeState {
 	if o == nil {
 		return nil
 	}
-	st := &episodeState{Version: trackVersion, Alert: &o.alert, Detector: e.infos[o.detector].Name, Last: o.last, Revision: o.alert.Revision, Cohort: o.alert.Cohort}
+	st := &episodeState{Version: trackVersion, Alert: &o.alert, Detector: e.infos[o.detector].Name, Last: o.last, Told: o.told, Behind: o.behind, Revision: o.alert.Revision, Cohort: o.alert.Cohort}
 	for i, info := range e.infos {
 		if o.has(i) {
 			st.Detectors = append(st.Detectors, info.Name)
@@ -62,7 +65,7 @@ func (e *Engine) load(st *episodeState) *episode {
 	if st == nil || st.Alert == nil {
 		return nil
 	}
-	o := &episode{alert: *st.Alert, detector: -1, last: st.Last}
+	o := &episode{alert: *st.Alert, detector: -1, last: st.Last, told: st.Told, behind: st.Behind}
 	o.alert.Revision, o.alert.Cohort = st.Revision, st.Cohort
 	for i, info := range e.infos {
 		if info.Name == st.Detector {
@@ -74,6 +77,12 @@ func (e *Engine) load(st *episodeState) *episode {
 	}
 	if o.detector < 0 {
 		return nil // named by a detector that is no longer run: nothing more is added to it
+	}
+	if o.behind != 0 {
+		at, _ := slices.BinarySearchFunc(e.behind, o, func(a, b *episode) int {
+			return cmp.Or(cmp.Compare(a.behind, b.behind), cmp.Compare(a.alert.ID, b.alert.ID))
+		})
+		e.behind = slices.Insert(e.behind, at, o)
 	}
 	return o
 }

@@ -141,6 +141,8 @@ func replay(e *detect.Engine, in io.Reader, alerts, scores *bufio.Writer, compla
 	if err != nil {
 		return fmt.Errorf("--events: %w", err)
 	}
+	e.Finish()
+	e.Alerts(func(a *alert.Alert) { found[a.ID] = a })
 	if rejected > 0 {
 		fmt.Fprintf(complaints, "rejected: %d of %d lines\n", rejected, accepted+rejected)
 	}

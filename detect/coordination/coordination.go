@@ -7,6 +7,7 @@ import (
 	"github.com/astray-dev/astray/detect"
 	"github.com/astray-dev/astray/detect/alert"
 	"github.com/astray-dev/astray/detect/feature"
+	"github.com/astray-dev/astray/models/tail"
 )
 
 // Detector is stateless; the zero value is ready.
@@ -28,20 +29,24 @@ func (Detector) Info() detect.Info {
 	}
 }
 
+// settled is how many seconds a target must be known before its crowd is judged.
+const settled = 86400
+
 // Examine weighs how many agents share the event's templates, its object and its target.
 func (Detector) Examine(s *feature.Store, v *feature.View, dst []detect.Finding) []detect.Finding {
 	for _, e := range v.Templates[:v.NumTemplates] {
 		if v.Replied {
 			continue
 		}
-		for _, sc := range [...]feature.Scale{feature.TenMinutes, feature.Hour, feature.Day} {
-			dst = detect.Crowded(v, e, feature.CrowdAgents, sc, dst)
-			dst = detect.Crowded(v, e, feature.CrowdFresh, sc, dst)
+		if r, established, ok := v.Shared.Reach(e); ok && !established {
+			dst = append(dst, detect.Finding{Reading: r, Entity: e, LogP: tail.CountLogSF(r.Observed, r.Mean, r.Variance)})
 		}
+		dst = detect.Crowded(v, e, feature.CrowdFresh, feature.Hour, dst)
 	}
 	dst = detect.Crowded(v, v.Object, feature.CrowdAgents, feature.Minute, dst)
 	dst = detect.Crowded(v, v.Object, feature.CrowdAgents, feature.TenMinutes, dst)
-	if v.Target != nil {
+	// A service that is new has no ordinary crowd yet.
+	if v.Target != nil && v.Target.Last-v.Target.First > settled {
 		dst = detect.Crowded(v, v.Target, feature.CrowdAgents, feature.Minute, dst)
 		dst = detect.Crowded(v, v.Target, feature.CrowdFresh, feature.Minute, dst)
 		dst = detect.Crowded(v, v.Target, feature.CrowdFresh, feature.TenMinutes, dst)

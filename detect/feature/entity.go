@@ -43,10 +43,11 @@ var crowdNames = [NumCrowds]string{"distinct_agents", "events", "new_agents", "p
 func (c Crowd) String() string { return crowdNames[c] }
 
 const (
-	maxMembers  = 512     // agents an entity remembers
-	maxEntities = 1 << 17 // entities of all kinds
-	maxWaiting  = 1 << 16 // values seen with one agent only
-	maxPosts    = 24      // posts a template remembers
+	maxMembers   = 512      // agents an entity remembers
+	maxEntities  = 1 << 17  // entities of all kinds
+	maxWaiting   = 1 << 16  // values seen with one agent only
+	maxPosts     = 24       // posts a template remembers
+	reachMinutes = 3 * 1440 // how far back Reach looks: campaigns come in waves
 )
 
 // Entity is what is remembered of something that agents share. It exists from the second agent on: most
@@ -88,6 +89,25 @@ type crowdPool struct {
 	Var  [NumScales][NumCrowds]float32
 }
 
+// single counts a value of one agent: most texts and objects are, and an entity of two is judged against them.
+func (p *crowdPool) single() {
+	for sc := range NumScales {
+		p.learn(sc, CrowdAgents, 1, 1)
+		p.learn(sc, CrowdEvents, 1, 1)
+		p.learn(sc, CrowdFresh, 1, 1)
+		p.learn(sc, CrowdChain, 0, 1)
+		p.N[sc] = min(p.N[sc]+1, 50*memory[sc])
+	}
+}
+
+func (p *crowdPool) learn(sc Scale, c Crowd, x, weight float32) {
+	n := min(p.N[sc], 50*memory[sc]-weight) + weight
+	d := x - p.Mean[sc][c]
+	a := weight / n
+	p.Mean[sc][c] += a * d
+	p.Var[sc][c] += a * (d*(x-p.Mean[sc][c]) - p.Var[sc][c])
+}
+
 // Shared owns the entities that agents have in common.
 type Shared struct {
 	entities map[uint64]*Entity
@@ -112,6 +132,9 @@ func (s *Shared) touch(kind EntityKind, key uint64, a *Agent, sec int64, name fu
 		if !ok || w.agent == agent {
 			if !ok && len(s.waiting) >= maxWaiting {
 				s.sweepWaiting()
+			}
+			if !ok && (kind == Template || kind == Object) {
+				s.pools[kind].single()
 			}
 			w.agent, w.minute = agent, max(w.minute, minute)
 			s.waiting[key] = w
@@ -180,8 +203,8 @@ func (s *Shared) roll(e *Entity, sc Scale, w int64) {
 	p := &s.pools[e.Kind]
 	limit := memory[sc]
 	n := min(e.n[sc], limit-1) + 1
-	weight := float32(1) / (1 + e.n[sc])
-	pn := min(p.N[sc], 50*limit-weight) + weight
+	// However long an entity lives, it is one of its kind.
+	weight := 1 / ((1 + e.n[sc]) * (1 + e.n[sc]))
 	for c := range NumCrowds {
 		cl := &e.cells[sc][c]
 		x := cl.cur
@@ -190,13 +213,10 @@ func (s *Shared) roll(e *Entity, sc Scale, w int64) {
 			x = limit
 		}
 		cl.learn(x, 1/n)
-		d := x - p.Mean[sc][c]
-		a := weight / pn
-		p.Mean[sc][c] += a * d
-		p.Var[sc][c] += a * (d*(x-p.Mean[sc][c]) - p.Var[sc][c])
+		p.learn(sc, c, x, weight)
 		cl.cur = 0
 	}
-	e.n[sc], p.N[sc] = n, pn
+	e.n[sc], p.N[sc] = n, min(p.N[sc]+weight, 50*limit)
 }
 
 // Read returns what is counted of the entity at a scale and what was to be expected; false when the count is
@@ -217,6 +237,27 @@ func (s *Shared) Read(e *Entity, c Crowd, sc Scale) (Reading, bool) {
 		return Reading{}, false
 	}
 	return r, true
+}
+
+// Reach returns how many agents were seen with the entity in the three days up to its last event, against what
+// entities of its kind reach in a day. Its own past does not count: a text that many share every day is not
+// thereby less shared. Established says that no agent has joined them in the day.
+func (s *Shared) Reach(e *Entity) (r Reading, established, ok bool) {
+	p := &s.pools[e.Kind]
+	prior := Moments{p.N[Day], p.Mean[Day][CrowdAgents], p.Var[Day][CrowdAgents]}
+	if prior.N < minWindows {
+		return r, false, false
+	}
+	now := e.Last / 60
+	n := 0
+	for _, m := range e.members.slots {
+		if m.minute != 0 && int64(m.minute) > now-reachMinutes {
+			n++
+		}
+	}
+	r = Reading{Name: crowdNames[CrowdAgents], Scale: Day, Observed: float64(n), Peers: prior}
+	r.Mean, r.Variance = prior.Predictive()
+	return r, e.cells[Day][CrowdFresh].cur == 0 && e.n[Day] >= 2, r.Observed > r.Mean && n >= 2
 }
 
 // Members is the number of agents the entity remembers.

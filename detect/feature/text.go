@@ -55,6 +55,20 @@ func (m *masker) sign(text string, sig *Signature) {
 		case c == '\n' || (c == '.' || c == '!' || c == '?') && (i+1 == len(text) || text[i+1] == ' ' || text[i+1] == '\n'):
 			flush()
 			i++
+		case c == '{':
+			// A flat object is its keys, in whatever order: producers shuffle them.
+			if end, key, ok := object(text[i:]); ok {
+				flush()
+				if sig.N < maxSegments {
+					sig.Keys[sig.N] = key
+					sig.N++
+				}
+				i += end
+				continue
+			}
+			m.buf[n] = c
+			n++
+			i++
 		case c == '"':
 			// A quoted value after a colon is variable; a quoted key is not.
 			j := i + 1
@@ -136,6 +150,40 @@ func (m *masker) sign(text string, sig *Signature) {
 	}
 	flush()
 	m.bands(sig)
+}
+
+// object reads a flat JSON object at the start of text: where it ends, and a key made of its keys.
+func object(text string) (end int, key uint64, ok bool) {
+	keys := 0
+	for i := 1; i < len(text) && i < 1024; {
+		switch c := text[i]; c {
+		case '}':
+			return i + 1, key*0x9e3779b97f4a7c15 + uint64(keys), keys >= 2
+		case '{', '\n':
+			return 0, 0, false
+		case '"':
+			j := i + 1
+			for j < len(text) && text[j] != '"' {
+				j++
+			}
+			if j >= len(text) {
+				return 0, 0, false
+			}
+			k := j + 1
+			for k < len(text) && text[k] == ' ' {
+				k++
+			}
+			if k < len(text) && text[k] == ':' {
+				key += xxhash.Sum64String(text[i+1:j]) | 1
+				keys++
+				k++
+			}
+			i = k
+		default:
+			i++
+		}
+	}
+	return 0, 0, false
 }
 
 // bands sketches the shingles of three words and adds the keys of the sketch's bands.
