@@ -29,6 +29,9 @@ type Info struct {
 	Rank       int // of two detectors that explain one episode, the higher rank names it
 	Techniques []alert.Technique
 	Next       string // what to check next, one imperative sentence
+	Daily      bool   // it looks at days as a whole: what else was told of an agent within the day explains it
+	Direct     bool   // what it reports is rare by itself: its probability is taken as it is
+	General    bool   // other behaviours show it as well: it names an episode only when it is by far the clearest
 	Where      string // SQL condition on events that narrows an entity's events to the behaviour's
 }
 
@@ -65,6 +68,19 @@ func Crowded(v *feature.View, e *feature.Entity, c feature.Crowd, sc feature.Sca
 		dst = append(dst, Finding{Reading: r, LogP: tail.CountLogSF(math.Floor(r.Observed), r.Mean, r.Variance), Entity: e})
 	}
 	return dst
+}
+
+// Newness is −log10 of the probability of a new value: how often the agent takes up a new one at all, and half of how
+// unlikely this one is among those that its peers use. Without a basis for the first it is all of the second.
+func Newness(s *feature.Store, v *feature.View, f feature.Feature, surprise float64) float64 {
+	if surprise <= 0 {
+		return 0
+	}
+	rate, ok := s.NewRate(v.Agent, f)
+	if !ok {
+		return surprise
+	}
+	return -math.Log10(math.Min(1, rate)) + math.Max(surprise-2, 0)/2
 }
 
 // Surprise makes a finding of an event whose probability is known rather than its count.

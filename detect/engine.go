@@ -51,6 +51,7 @@ type Engine struct {
 	crossed   []crossing
 	changed   []*episode
 	behind    []*episode // with behind set, in its order
+	lastView  feature.View
 }
 
 // track is what the engine remembers of an agent beside its features.
@@ -99,6 +100,7 @@ func (e *Engine) Observe(ev *event.Event) {
 	e.silences(ev)
 	e.catchUp(ev.Time)
 	v := e.store.Update(ev)
+	e.lastView = *v
 	t := e.track(v.Agent, ev.Time)
 	e.top = Score{}
 	e.findings = e.findings[:0]
@@ -112,17 +114,16 @@ func (e *Engine) Observe(ev *event.Event) {
 		}
 		best := strongestOf(mine)
 		raw := -best.LogP / math.Ln10
-		// Calibration hears of what is shared once an episode, not from each who has a part in it.
-		if float32(raw) > t.max[i] && (best.Entity == nil || e.current(e.shared[best.Entity.Key], ev.Time) == nil) {
+		if float32(raw) > t.max[i] && (best.Entity == nil || !e.told(best.Entity, i)) {
 			t.max[i] = float32(raw)
 		}
-		p := e.tails[i].P(raw)
+		p := e.p(i, raw)
 		score := math.Min(-math.Log10(math.Max(p, 1e-320)), alert.MaxScore)
 		if score > e.top.Score {
 			kind, id := entity(v, best.Entity)
 			e.top = Score{score, e.infos[i].Name, kind, id}
 		}
-		if p <= e.threshold {
+		if p <= e.threshold && (e.infos[i].Direct || e.tails[i].Days() >= warmDays) {
 			e.crossed = append(e.crossed, crossing{i, p, best.Entity})
 		}
 	}
@@ -134,14 +135,56 @@ func (e *Engine) Observe(ev *event.Event) {
 	}
 	best := -1
 	for i, c := range e.crossed {
-		// Of the detectors that cross, the one of the highest rank explains the agent's episode.
-		if c.entity == nil && (best < 0 || e.infos[c.detector].Rank > e.infos[e.crossed[best].detector].Rank) {
+		if c.entity == nil && (best < 0 || e.explains(c, e.crossed[best])) {
 			best = i
 		}
 	}
 	if best >= 0 {
 		e.raise(v, t, e.crossed[best])
 	}
+}
+
+// told reports whether a detector's alert about the entity is open: calibration hears of what is shared once, not from
+// each agent that has a part in it.
+func (e *Engine) told(x *feature.Entity, detector int) bool {
+	o := e.shared[x.Key]
+	return o != nil && o.has(detector) && e.current(o, x.Last*micros) != nil
+}
+
+const (
+	micros = 1_000_000
+	// warmDays is how many agent-days a detector must have seen before it alerts.
+	warmDays = 100
+)
+
+// byFar is by which factor a general detector's score must exceed a specific one's to name the episode.
+const byFar = 8
+
+// explains reports whether a explains an episode better than b: the rarer one does, a general one only by far.
+func (e *Engine) explains(a, b crossing) bool {
+	x, y := -math.Log10(math.Max(a.p, 1e-300)), -math.Log10(math.Max(b.p, 1e-300))
+	if e.infos[a.detector].General {
+		y *= byFar
+	}
+	if e.infos[b.detector].General {
+		x *= byFar
+	}
+	if x == y {
+		return e.infos[a.detector].Rank > e.infos[b.detector].Rank
+	}
+	return x > y
+}
+
+// directLooks is about how many independent looks a direct detector takes at an agent in a day.
+const directLooks = 10
+
+// p is the share of benign agent-days that reach the raw score: as learned, or, for what is rare by itself, as its
+// probability says, for what is seen of it is mostly no benign traffic.
+func (e *Engine) p(detector int, raw float64) float64 {
+	if e.infos[detector].Direct {
+		return math.Min(1, directLooks*math.Pow(10, -raw))
+	}
+	return e.tails[detector].P(raw)
 }
 
 // crossing is a detector whose evidence is rarer than the budget allows, and what it is about.
@@ -184,6 +227,9 @@ func (e *Engine) track(a *feature.Agent, now int64) *track {
 	}
 	if day > t.day {
 		for i := range t.max {
+			if e.infos[i].Name == "coordination" && !e.store.Settled() {
+				continue // it could not speak yet
+			}
 			e.tails[i].Learn(float64(t.max[i]))
 			t.max[i] = 0
 		}
@@ -209,20 +255,23 @@ func (e *Engine) current(o *episode, now int64) *episode {
 
 func (e *Engine) raise(v *feature.View, t *track, c crossing) {
 	now := v.Event.Time
+	info := e.infos[c.detector]
 	var o *episode
 	if c.entity != nil {
 		o = e.current(e.shared[c.entity.Key], now)
 	} else {
 		o = e.current(t.open, now)
-		if o != nil && !o.has(c.detector) && now-o.alert.Time.UnixMicro() > e.cfg.Gap.Microseconds() {
+		if o == nil && info.Daily && t.open != nil && now-t.open.last < 86400*micros {
+			o = t.open // what was told stands in the day's account: it is not told again
+		}
+		if o != nil && !o.has(c.detector) && !info.Daily && now-o.alert.Time.UnixMicro() > e.cfg.Gap.Microseconds() {
 			o = nil // something else, and long after: an alert of its own
 		}
-		if with := e.current(e.shared[t.with], now); o == nil && with != nil && (e.infos[c.detector].Rank <= lowRank || with.has(c.detector)) {
-			// The agent's part in something shared, such as the rate of a swarm's member.
+		if with := e.current(e.shared[t.with], now); o == nil && with != nil && with.has(c.detector) {
+			// The agent's part in something shared.
 			o = with
 		}
 	}
-	info := e.infos[c.detector]
 	kind, id := entity(v, c.entity)
 	if o == nil {
 		at := stamp(now)
@@ -257,7 +306,8 @@ func (e *Engine) raise(v *feature.View, t *track, c crossing) {
 			v.Agent.Report()
 		}
 	}
-	better := a.Detector == "" || info.Rank > e.infos[o.detector].Rank || c.detector == o.detector && c.p < a.PValue*muchBetter
+	better := a.Detector == "" || c.detector == o.detector && c.p < a.PValue*muchBetter ||
+		c.detector != o.detector && e.explains(c, crossing{detector: o.detector, p: a.PValue * muchBetter})
 	if better {
 		o.detector = c.detector
 		a.Detector, a.DetectorVersion, a.Techniques = info.Name, info.Version, info.Techniques
@@ -333,8 +383,6 @@ const (
 	// sharedGap is by how much longer the pause in what many do may be than in what one does.
 	sharedGap   = 24
 	maxAgentIDs = 256
-	// lowRank is up to which rank a detector's finding about one agent is part of what it shares with others.
-	lowRank = 10
 	// muchBetter is by which factor a p-value must fall for the alert to be explained anew.
 	muchBetter = 0.1
 )
@@ -368,7 +416,7 @@ func (e *Engine) silences(ev *event.Event) {
 		t := e.track(s.Agent, e.store.Now())
 		raw := -logP / math.Ln10
 		t.max[e.silence] = max(t.max[e.silence], float32(raw))
-		p := e.tails[e.silence].P(raw)
+		p := e.p(e.silence, raw)
 		if p > e.threshold {
 			return
 		}

@@ -17,7 +17,7 @@ type Detector struct{}
 // Info declares the detector.
 func (Detector) Info() detect.Info {
 	return detect.Info{
-		Name: "beaconing", Version: "2", Severity: alert.High, Rank: 65,
+		Name: "beaconing", Version: "2", Severity: alert.High, Rank: 65, Direct: true,
 		Title: "%s calls a rare destination like clockwork",
 		Techniques: []alert.Technique{
 			{Framework: "ATT&CK", Version: "18", ID: "T1071.001", Name: "Web Protocols"},
@@ -28,28 +28,19 @@ func (Detector) Info() detect.Info {
 	}
 }
 
-const (
-	minPauses = 4
-	// within is the probability that a pause of a Poisson process lies within one coefficient of variation of its
-	// mean: the density e^-1 over a band of 2·√3 deviations.
-	within = 1.27
-	most   = 12 // of −log10 p from regularity alone: clocks are common
-)
+// rare is from what surprise on a destination is rare among the agent's peers.
+const rare = 1.5
 
 // Examine weighs how even the pauses of the event's route are.
-func (Detector) Examine(s *feature.Store, v *feature.View, dst []detect.Finding) []detect.Finding {
-	if v.Route == nil || v.Route.Surprise < 1.5 {
+func (Detector) Examine(_ *feature.Store, v *feature.View, dst []detect.Finding) []detect.Finding {
+	if v.Route == nil || v.Route.Surprise < rare {
 		return dst
 	}
-	n, mean, cv := v.Route.Regular()
-	if n < minPauses {
-		return dst
-	}
-	x := -float64(n-1) * math.Log10(math.Min(1, within*math.Max(cv, 0.02)))
+	x := v.Route.Unusual(v.Agent)
 	if x <= 0 {
 		return dst
 	}
-	x = math.Min(x, most) + float64(v.Route.Surprise)/2
+	n, mean, cv := v.Route.Regular()
 	f := detect.Surprise("regular_calls", fmt.Sprintf("%d calls %.0f s apart, give or take %.0f %%, to a destination that is new to the agent and rare among its peers", n+1, mean, 100*cv), float64(n+1), -x*math.Ln10)
 	return append(dst, f)
 }

@@ -6,6 +6,7 @@ import (
 	"github.com/astray-dev/astray/detect"
 	"github.com/astray-dev/astray/detect/alert"
 	"github.com/astray-dev/astray/detect/feature"
+	"github.com/astray-dev/astray/models/tail"
 )
 
 // Detector is stateless; the zero value is ready.
@@ -14,7 +15,7 @@ type Detector struct{}
 // Info declares the detector.
 func (Detector) Info() detect.Info {
 	return detect.Info{
-		Name: "burst", Version: "2", Severity: alert.Medium, Rank: 10,
+		Name: "burst", Version: "2", Severity: alert.Medium, Rank: 10, General: true,
 		Title: "%s acts far above its own rate",
 		Techniques: []alert.Technique{
 			{Framework: "ATT&CK", Version: "18", ID: "T1499", Name: "Endpoint Denial of Service"},
@@ -32,5 +33,8 @@ func (Detector) Info() detect.Info {
 func (Detector) Examine(s *feature.Store, v *feature.View, dst []detect.Finding) []detect.Finding {
 	dst = detect.Counts(s, v, feature.Events, dst)
 	dst = detect.Counts(s, v, feature.Repeats, dst)
+	if r, ok := v.Flood(s); ok {
+		dst = append(dst, detect.Finding{Reading: r, LogP: tail.CountLogSF(r.Observed, r.Mean, r.Variance)})
+	}
 	return detect.Counts(s, v, feature.Posts, dst)
 }

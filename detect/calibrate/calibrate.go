@@ -6,10 +6,10 @@
 // day. Its distribution over benign agent-days is learned, and the calibrated p-value of a score is the share of
 // agent-days that reach it.
 //
-// The body is a histogram. The tail beyond its 98th percentile is exponential in the raw score — a Pareto tail
-// of the p-value, the generalised Pareto distribution with shape 0 — with the mean excess between the 90th and
-// the 99.5th percentile as scale (Pickands 1975; Siffer et al. 2017, "Anomaly Detection in Streams with Extreme
-// Value Theory"). Upper percentiles are left out of the fit: that is where the attacks are. With little data
+// The body is a histogram. The tail is that of the tenth of the agent-days with the largest scores (of those that have
+// any, if they are fewer): exponential in the raw score — a Pareto tail of the p-value, the generalised Pareto
+// distribution with shape 0 — with a scale from its quantiles (Pickands 1975; Siffer et al. 2017, "Anomaly
+// Detection in Streams with Extreme Value Theory"). The uppermost part is left out of the fit. With little data
 // the model's own word, corrected for the number of windows in a day, is a prior worth priorDays agent-days.
 package calibrate
 
@@ -25,6 +25,8 @@ const (
 	priorDays = 100
 	// tests is about how many nearly independent looks a detector takes at an agent in a day.
 	tests = 200
+	// fewScores is how many scores above nothing it takes to fit a tail.
+	fewScores = 5
 	// forget is after how many agent-days an old one has lost its weight.
 	forget = 50_000
 )
@@ -70,10 +72,18 @@ func (t *Tail) quantile(q float64) float64 {
 
 func (t *Tail) refit() {
 	t.sinceRefit = 0
-	lo, hi := t.quantile(0.90), t.quantile(0.995)
-	// For an exponential the distance of two quantiles is scale·ln of the ratio of their tails.
-	t.scale = math.Max((hi-lo)/math.Log(0.1/0.005), 1/math.Ln10)
-	t.knee, t.kneeP = t.quantile(0.98), 0.02
+	positive := t.total - t.count[0]
+	share := math.Min(0.1, positive/t.total)
+	if positive < fewScores {
+		// Hardly anything was ever said: what is said is as rare as it says, no more.
+		t.knee, t.kneeP, t.scale = 0, (positive+0.5)/(t.total+1), 1/math.Ln10
+		return
+	}
+	// For an exponential the distance of two quantiles is scale·ln of the ratio of their tails. The uppermost part
+	// of the tail is left out: that is where the attacks are.
+	lo, mid, hi := t.quantile(1-share), t.quantile(1-share/4), t.quantile(1-share/10)
+	t.scale = math.Max(((mid-lo)/math.Log(4)+(hi-lo)/math.Log(10))/2, 1/math.Ln10)
+	t.knee, t.kneeP = mid, share/4
 }
 
 // P is the share of benign agent-days that reach the raw score.

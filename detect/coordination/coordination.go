@@ -4,6 +4,9 @@
 package coordination
 
 import (
+	"cmp"
+	"slices"
+
 	"github.com/astray-dev/astray/detect"
 	"github.com/astray-dev/astray/detect/alert"
 	"github.com/astray-dev/astray/detect/feature"
@@ -34,15 +37,7 @@ const settled = 86400
 
 // Examine weighs how many agents share the event's templates, its object and its target.
 func (Detector) Examine(s *feature.Store, v *feature.View, dst []detect.Finding) []detect.Finding {
-	for _, e := range v.Templates[:v.NumTemplates] {
-		if v.Replied {
-			continue
-		}
-		if r, established, ok := v.Shared.Reach(e); ok && !established {
-			dst = append(dst, detect.Finding{Reading: r, Entity: e, LogP: tail.CountLogSF(r.Observed, r.Mean, r.Variance)})
-		}
-		dst = detect.Crowded(v, e, feature.CrowdFresh, feature.Hour, dst)
-	}
+	dst = alike(v, dst)
 	dst = detect.Crowded(v, v.Object, feature.CrowdAgents, feature.Minute, dst)
 	dst = detect.Crowded(v, v.Object, feature.CrowdAgents, feature.TenMinutes, dst)
 	// A service that is new has no ordinary crowd yet.
@@ -50,7 +45,39 @@ func (Detector) Examine(s *feature.Store, v *feature.View, dst []detect.Finding)
 		dst = detect.Crowded(v, v.Target, feature.CrowdAgents, feature.Minute, dst)
 		dst = detect.Crowded(v, v.Target, feature.CrowdFresh, feature.Minute, dst)
 		dst = detect.Crowded(v, v.Target, feature.CrowdFresh, feature.TenMinutes, dst)
-		dst = detect.Crowded(v, v.Target, feature.CrowdEvents, feature.Minute, dst)
+	}
+	return dst
+}
+
+// alike weighs the templates of a text. Everybody uses this or that phrase of the day; what counts is how many agents
+// share at least half of a text, so the finding is the median of its templates'. A structured object speaks for itself.
+func alike(v *feature.View, dst []detect.Finding) []detect.Finding {
+	if v.Replied || v.NumTemplates == 0 {
+		return dst
+	}
+	var found [len(v.Templates)]detect.Finding
+	n, objects := 0, -1
+	for i, e := range v.Templates[:v.NumTemplates] {
+		if e == nil {
+			continue
+		}
+		r, ok := v.Shared.Joining(e, v.SinceStart)
+		if !ok {
+			continue
+		}
+		f := detect.Finding{Reading: r, Entity: e, LogP: tail.CountLogSF(r.Observed, r.Mean, r.Variance)}
+		if v.Objects&(1<<i) != 0 && (objects < 0 || f.LogP < found[objects].LogP) {
+			objects = n
+		}
+		found[n] = f
+		n++
+	}
+	if objects >= 0 {
+		dst = append(dst, found[objects])
+	}
+	if half := (v.NumTemplates + 1) / 2; n >= half {
+		slices.SortFunc(found[:n], func(a, b detect.Finding) int { return cmp.Compare(a.LogP, b.LogP) })
+		dst = append(dst, found[half-1])
 	}
 	return dst
 }

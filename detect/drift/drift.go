@@ -17,7 +17,7 @@ type Detector struct{}
 // Info declares the detector.
 func (Detector) Info() detect.Info {
 	return detect.Info{
-		Name: "drift", Version: "2", Severity: alert.Low, Rank: 8,
+		Name: "drift", Version: "2", Severity: alert.Low, Rank: 8, Daily: true,
 		Title: "%s has changed its ways",
 		Techniques: []alert.Technique{
 			{Framework: "ATT&CK", Version: "18", ID: "T1685", Name: "Disable or Modify Tools"},
@@ -29,7 +29,7 @@ func (Detector) Info() detect.Info {
 }
 
 // overdispersion is by how much more the pauses of agents differ than a multinomial sample would, per pause.
-const overdispersion = 0.01
+const overdispersion = 0.02
 
 // Examine weighs the mix of operations and of pauses.
 func (Detector) Examine(s *feature.Store, v *feature.View, dst []detect.Finding) []detect.Finding {

@@ -10,6 +10,7 @@ import (
 	"github.com/astray-dev/astray/detect"
 	"github.com/astray-dev/astray/detect/alert"
 	"github.com/astray-dev/astray/detect/feature"
+	"github.com/astray-dev/astray/models/tail"
 )
 
 // Detector is stateless; the zero value is ready.
@@ -38,15 +39,16 @@ const maxConverging = 3
 
 // Examine weighs the destinations of the window, and what was sent to them.
 func (Detector) Examine(s *feature.Store, v *feature.View, dst []detect.Finding) []detect.Finding {
-	dst = detect.Counts(s, v, feature.SentKB, dst)
+	for _, sc := range [...]feature.Scale{feature.TenMinutes, feature.Day} {
+		if r, ok := s.PerEvent(v, feature.SentKB, sc); ok {
+			dst = append(dst, detect.Finding{Reading: r, LogP: tail.CountLogSF(r.Observed, r.Mean, r.Variance)})
+		}
+	}
 	dst = detect.Counts(s, v, feature.NewDests, dst)
 	dst = detect.Counts(s, v, feature.Destinations, dst)
-	if x := v.DestinationSurprise; x > 1 {
+	if x := detect.Newness(s, v, feature.NewDests, v.DestinationSurprise); x > 1 {
 		text := "a destination that neither the agent nor its peers write to"
-		if v.ServiceSurprise > 0 {
-			x += v.ServiceSurprise / 2
-		}
-		if v.Converging > 0 && v.DestinationSurprise > 2 {
+		if v.Converging > 0 && x > 2 {
 			x += float64(min(v.Converging, maxConverging))
 			text = fmt.Sprintf("%s, and to which %d agents unlike it have turned as well", text, v.Converging)
 		}

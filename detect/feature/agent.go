@@ -43,7 +43,8 @@ type state struct {
 	Gap      gap
 	Routes   [4]route
 	Mix      mix
-	Reported uint8 // bit 0: the open ten-minute window stands in an alert; bit 1: its silence was told
+	Clock    float32 // how even the agent's calls to its destinations are, mean −log10 p
+	Reported uint8   // bit 0: the open ten-minute window stands in an alert; bit 1: its silence was told
 }
 
 // origin is where an agent's calls come from: how often each attribute was new, and which are new just now.
@@ -96,7 +97,10 @@ type route struct {
 	AgentEvent float32 // events of the agent when it began, on a logarithmic scale
 }
 
-const mixBins = 12
+const (
+	mixBins  = 12
+	mixWorth = 40
+)
 
 // mix is what an agent does, by kind of operation: the open day, and what is normal.
 type mix struct {
@@ -134,6 +138,7 @@ func (m *mix) close() {
 	}
 	if total >= 10 {
 		g, df := m.statistic(total)
+		g /= 1 + total/mixWorth
 		if m.Days >= 2 {
 			m.Disp += (float32(g/df) - m.Disp) / min(m.Days, 10)
 		}

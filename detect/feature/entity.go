@@ -43,11 +43,10 @@ var crowdNames = [NumCrowds]string{"distinct_agents", "events", "new_agents", "p
 func (c Crowd) String() string { return crowdNames[c] }
 
 const (
-	maxMembers   = 512      // agents an entity remembers
-	maxEntities  = 1 << 17  // entities of all kinds
-	maxWaiting   = 1 << 16  // values seen with one agent only
-	maxPosts     = 24       // posts a template remembers
-	reachMinutes = 3 * 1440 // how far back Reach looks: campaigns come in waves
+	maxMembers  = 512     // agents an entity remembers
+	maxEntities = 1 << 17 // entities of all kinds
+	maxWaiting  = 1 << 16 // values seen with one agent only
+	maxPosts    = 24      // posts a template remembers
 )
 
 // Entity is what is remembered of something that agents share. It exists from the second agent on: most
@@ -239,26 +238,24 @@ func (s *Shared) Read(e *Entity, c Crowd, sc Scale) (Reading, bool) {
 	return r, true
 }
 
-// Reach returns how many agents were seen with the entity in the three days up to its last event, against what
-// entities of its kind reach in a day. Its own past does not count: a text that many share every day is not
-// thereby less shared. Established says that no agent has joined them in the day.
-func (s *Shared) Reach(e *Entity) (r Reading, established, ok bool) {
+// Joining returns how many agents took up a template within a day, against what templates attract: nearly all
+// stay with one agent, and one that is common already gains no more. The open day is completed with what the
+// days before brought. ok is false in the first days of a stream, when everything is new.
+func (s *Shared) Joining(e *Entity, sinceStart int64) (r Reading, ok bool) {
 	p := &s.pools[e.Kind]
-	prior := Moments{p.N[Day], p.Mean[Day][CrowdAgents], p.Var[Day][CrowdAgents]}
-	if prior.N < minWindows {
-		return r, false, false
+	prior := Moments{p.N[Day], p.Mean[Day][CrowdFresh], p.Var[Day][CrowdFresh]}
+	if prior.N < minWindows || sinceStart < settling || e.members.Len() < 3 {
+		return r, false
 	}
-	now := e.Last / 60
-	n := 0
-	for _, m := range e.members.slots {
-		if m.minute != 0 && int64(m.minute) > now-reachMinutes {
-			n++
-		}
-	}
-	r = Reading{Name: crowdNames[CrowdAgents], Scale: Day, Observed: float64(n), Peers: prior}
+	c := &e.cells[Day][CrowdFresh]
+	gone := float32(e.Last%86400) / 86400
+	r = Reading{Name: crowdNames[CrowdFresh], Scale: Day, Observed: float64(c.cur + min(c.mean, 2*c.cur+2)*(1-gone)), Peers: prior}
 	r.Mean, r.Variance = prior.Predictive()
-	return r, e.cells[Day][CrowdFresh].cur == 0 && e.n[Day] >= 2, r.Observed > r.Mean && n >= 2
+	return r, r.Observed > r.Mean+1
 }
+
+// settling is for how many seconds a stream shows what everybody has always said.
+const settling = 24 * 3600
 
 // Members is the number of agents the entity remembers.
 func (e *Entity) Members() int { return e.members.Len() }

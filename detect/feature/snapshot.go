@@ -207,13 +207,13 @@ func (c *Cohort) decode(d *decoder) {
 
 func (s *Store) appendFleet(dst []byte) []byte {
 	dst = s.fleet.append(dst)
-	dst = binary.AppendVarint(binary.AppendVarint(dst, s.now), s.scanned)
+	dst = binary.AppendVarint(binary.AppendVarint(binary.AppendVarint(dst, s.now), s.scanned), s.start)
 	return fixed(dst, &s.shares)
 }
 
 func (s *Store) decodeFleet(d *decoder) {
 	s.fleet.decode(d)
-	s.now, s.scanned = d.varint(), d.varint()
+	s.now, s.scanned, s.start = d.varint(), d.varint(), d.varint()
 	d.fixed(&s.shares)
 }
 

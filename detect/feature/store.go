@@ -79,8 +79,10 @@ type View struct {
 
 	Target, Object, Credential, Source, Drop *Entity
 	Templates                                [maxTemplates]*Entity
-	NumTemplates                             int
-	Replied                                  bool // the text answers another: likeness has a reason
+	NumTemplates                             int    // keys of the text; nil where no other agent has used one
+	Objects                                  uint16 // those of structured objects
+	SinceStart                               int64  // seconds since the first event of the stream
+	Replied                                  bool   // the text answers another: likeness has a reason
 
 	Route     *route
 	RhythmG   float64 // G statistic of the agent's pauses against its peers', 0 when there is no basis
@@ -103,6 +105,7 @@ type Store struct {
 	closed  []*Agent // whose hour has closed since Closed was called
 	now     int64    // latest event time, microseconds
 	scanned int64
+	start   int64 // first event time
 }
 
 // NewStore returns an empty store.
@@ -148,6 +151,9 @@ func (s *Store) Bytes() int64 {
 // Len is the number of agents held.
 func (s *Store) Len() int { return len(s.agents) }
 
+// Settled says that the stream is older than the time in which everything is new.
+func (s *Store) Settled() bool { return (s.now-s.start)/micros >= settling+86400 }
+
 // Now is the latest event time seen, in microseconds.
 func (s *Store) Now() int64 { return s.now }
 
@@ -180,6 +186,10 @@ func (s *Store) Update(ev *event.Event) *View {
 	v := &s.view
 	*v = View{Event: ev, Agent: a, Fleet: s.fleet, Shared: s.shared}
 	s.now = max(s.now, ev.Time)
+	if s.start == 0 {
+		s.start = ev.Time
+	}
+	v.SinceStart = (ev.Time - s.start) / micros
 	a.dirty, s.fleet.dirty = true, true
 	sec := ev.Time / micros
 	minute := uint32(max(sec/60, 1))
@@ -254,6 +264,20 @@ func (s *Store) Update(ev *event.Event) *View {
 	return v
 }
 
+// Flood is the events that the target has got within the minute, when most of them are this agent's.
+func (v *View) Flood(s *Store) (Reading, bool) {
+	if v.Target == nil || v.Target.Last-v.Target.First < settling {
+		return Reading{}, false
+	}
+	own := v.Agent.Cells[cellOf[Repeats][Minute]].Cur
+	if 2*own < v.Target.cells[Minute][CrowdEvents].cur {
+		return Reading{}, false
+	}
+	r, ok := s.shared.Read(v.Target, CrowdEvents, Minute)
+	r.Name = "events_at_the_target"
+	return r, ok
+}
+
 func (v *View) add(in *[NumScales]bool, f Feature, x float32) {
 	a := v.Agent
 	for sc := range NumScales {
@@ -275,6 +299,17 @@ func (v *View) distinct(in *[NumScales]bool, f Feature, before uint32) {
 		}
 	}
 	a.Live |= v.bumped
+}
+
+// NewRate is how many new values of a kind the agent takes up on a day, by its own past and its peers'.
+func (s *Store) NewRate(a *Agent, f Feature) (perDay float64, ok bool) {
+	i := cellOf[f][Day]
+	prior := s.prior(a, int(i))
+	if a.N[Day]+prior.N < minWindows {
+		return 0, false
+	}
+	mean, _ := Mix(Moments{a.N[Day], a.Cells[i].Mean, a.Cells[i].Var}, prior).Predictive()
+	return mean, true
 }
 
 // keepTime follows the agent's pauses, and the mix of what it does.
@@ -330,6 +365,8 @@ func (s *Store) keepTime(v *View, a *Agent, ev *event.Event, sec int64) {
 	m.add(int(h>>33) % mixBins)
 	if m.Days >= 3 && m.Count >= 30 && m.Count%8 == 0 {
 		g, df := m.statistic(float64(m.Count))
+		// Days differ by more than chance: no day counts for more than mixWorth independent events.
+		g /= 1 + float64(m.Count)/mixWorth
 		v.MixG, v.MixDF, v.MixEvents = g/math.Max(float64(m.Disp), 1), df, int(m.Count)
 	}
 }
@@ -425,6 +462,9 @@ func (a *Agent) follow(h uint64, sec int64, surprise float32, first bool) *route
 				r.Mean += x / float32(r.N)
 				r.M2 += (x*(d-r.Mean) - r.M2) / float32(r.N)
 				r.Last = int32(uint32(sec))
+				if r.N >= 8 && !r.recent(a) {
+					a.Clock += (float32(r.Evenness()) - a.Clock) / 16
+				}
 				return r
 			}
 			return nil
@@ -440,12 +480,37 @@ func (a *Agent) follow(h uint64, sec int64, surprise float32, first bool) *route
 	return nil
 }
 
+// recent reports whether the agent has called the destination for less than a day, and had a past before that.
+func (r *route) recent(a *Agent) bool {
+	return int64(r.First)*60-a.First/micros > 86400 && int64(uint32(r.Last))-int64(r.First)*60 < 2*86400
+}
+
+// Unusual is how much more even the route is than the agent's calls are wont to be, 0 for a route that is no
+// longer new.
+func (r *route) Unusual(a *Agent) float64 {
+	if !r.recent(a) {
+		return 0
+	}
+	return math.Max(r.Evenness()-float64(a.Clock), 0)
+}
+
 // Regular returns the number of pauses of a route, their mean in seconds and their coefficient of variation.
 func (r *route) Regular() (n int, mean, cv float64) {
 	if r.N < 2 || r.Mean <= 0 {
 		return int(r.N), float64(r.Mean), 1
 	}
 	return int(r.N), float64(r.Mean), math.Sqrt(math.Max(float64(r.M2), 0)) / float64(r.Mean)
+}
+
+// Evenness is −log10 of the probability that a Poisson process makes pauses as even as the route's: a pause lies
+// within a deviation band of the mean with the density there, e^-1 a mean, times the band's width of 2·√3·cv.
+func (r *route) Evenness() float64 {
+	n, _, cv := r.Regular()
+	if n < 4 {
+		return 0
+	}
+	const most = 12 // clocks are common; a perfect one says no more than a good one
+	return math.Min(most, -float64(n-1)*math.Log10(math.Min(1, 1.27*math.Max(cv, 0.02))))
 }
 
 // origin compares where the event comes from with where the agent came from before.
@@ -594,6 +659,7 @@ func (s *Store) templates(v *View, a *Agent, ev *event.Event, sec int64) {
 		reply = uint32(xxhash.Sum64String(ev.ReplyTo)>>32) | 1
 	}
 	author := uint32(a.Key>>32) | 1
+	v.Objects = s.sig.Objects
 	for _, key := range s.sig.Keys[:s.sig.N] {
 		e, _ := s.shared.touch(Template, key, a, sec, func() string {
 			return "tpl_" + hex.EncodeToString([]byte{byte(key >> 56), byte(key >> 48), byte(key >> 40), byte(key >> 32), byte(key >> 24), byte(key >> 16)})
@@ -603,6 +669,7 @@ func (s *Store) templates(v *View, a *Agent, ev *event.Event, sec int64) {
 			w := s.shared.waiting[k]
 			w.posts = [2]uint32{id, object}
 			s.shared.waiting[k] = w
+			v.NumTemplates++
 			continue
 		}
 		depth := uint8(0)
@@ -792,6 +859,24 @@ func (s *Store) Read(v *View, f Feature, sc Scale) (Reading, bool) {
 	return r, r.Observed > r.Mean
 }
 
+// PerEvent is the reading of a quantity that grows with the number of events, with as much allowed for as the open
+// window's events explain: who calls ten times as often sends ten times as much.
+func (s *Store) PerEvent(v *View, f Feature, sc Scale) (Reading, bool) {
+	r, ok := s.Read(v, f, sc)
+	if !ok {
+		return r, false
+	}
+	if i := cellOf[Events][sc]; i >= 0 {
+		a := v.Agent
+		mean, _ := Mix(Moments{a.N[sc], a.Cells[i].Mean, a.Cells[i].Var}, s.prior(a, int(i))).Predictive()
+		if k := float64(a.Cells[i].Cur) / mean; k > 1 {
+			r.Mean *= k
+			r.Variance *= k * k
+		}
+	}
+	return r, r.Observed > r.Mean
+}
+
 // Silent is an agent that has been silent for longer than it ever was.
 type Silent struct {
 	Agent  *Agent
@@ -815,7 +900,7 @@ func (s *Store) Silents(yield func(Silent)) {
 		if pause < 86400 {
 			active++
 		}
-		if a.Days < 3 || a.Gap.N < 100 || a.Reported&2 != 0 || pause < 3600 || pause < 2*float64(a.Gap.Max) {
+		if a.Days < 3 || a.Gap.N < 200 || a.Reported&2 != 0 || pause < 3600 || pause < 2.5*float64(a.Gap.Max) {
 			continue
 		}
 		found = append(found, Silent{a, pause, float64(a.Gap.Max), a.Gap.N})

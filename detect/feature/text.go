@@ -23,8 +23,9 @@ const (
 
 // Signature is the keys under which a text's templates are found.
 type Signature struct {
-	Keys [maxTemplates]uint64
-	N    int
+	Keys    [maxTemplates]uint64
+	N       int
+	Objects uint16 // bit set of the keys that are of structured objects
 }
 
 type masker struct {
@@ -36,7 +37,7 @@ type masker struct {
 
 // sign computes the signature of a text. It allocates nothing.
 func (m *masker) sign(text string, sig *Signature) {
-	sig.N = 0
+	sig.N, sig.Objects = 0, 0
 	m.nwords = 0
 	if len(text) > maxText {
 		text = text[:maxText]
@@ -60,6 +61,7 @@ func (m *masker) sign(text string, sig *Signature) {
 			if end, key, ok := object(text[i:]); ok {
 				flush()
 				if sig.N < maxSegments {
+					sig.Objects |= 1 << sig.N
 					sig.Keys[sig.N] = key
 					sig.N++
 				}

@@ -35,7 +35,7 @@ func (Detector) Examine(s *feature.Store, v *feature.View, dst []detect.Finding)
 	dst = detect.Counts(s, v, feature.Services, dst)
 	dst = detect.Counts(s, v, feature.NewActions, dst)
 	dst = detect.Counts(s, v, feature.Privileged, dst)
-	if x := v.ServiceSurprise + v.ActionSurprise; x > 2 && v.ServiceSurprise > 0 {
+	if x := detect.Newness(s, v, feature.NewServices, v.ServiceSurprise); x > 1 {
 		dst = append(dst, detect.Surprise("service_surprise", "a service that neither the agent nor its peers use", v.ServiceSurprise, -x*math.Ln10))
 	}
 	return dst

@@ -31,7 +31,7 @@ func (Detector) Info() detect.Info {
 
 // Examine weighs the reads of the window.
 func (Detector) Examine(s *feature.Store, v *feature.View, dst []detect.Finding) []detect.Finding {
-	for _, f := range [...]feature.Feature{feature.Reads, feature.NewReads, feature.Sequential, feature.ReceivedKB} {
+	for _, f := range [...]feature.Feature{feature.Reads, feature.NewReads, feature.Sequential} {
 		dst = detect.Counts(s, v, f, dst)
 	}
 	return dst

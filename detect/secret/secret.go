@@ -18,7 +18,7 @@ type Detector struct{}
 // Info declares the detector.
 func (Detector) Info() detect.Info {
 	return detect.Info{
-		Name: "secret-exposure", Version: "2", Severity: alert.Critical, Rank: 90,
+		Name: "secret-exposure", Version: "2", Severity: alert.Critical, Rank: 90, Direct: true,
 		Title: "%s put a credential where others can read it",
 		Techniques: []alert.Technique{
 			{Framework: "ATT&CK", Version: "18", ID: "T1552", Name: "Unsecured Credentials"},

@@ -15,7 +15,7 @@ type Detector struct{}
 // Info declares the detector.
 func (Detector) Info() detect.Info {
 	return detect.Info{
-		Name: "worm", Version: "2", Severity: alert.Critical, Rank: 85,
+		Name: "worm", Version: "2", Severity: alert.Critical, Rank: 85, Direct: true,
 		Title: "a text is passed on from reader to reader: %s",
 		Techniques: []alert.Technique{
 			{Framework: "ATT&CK", Version: "18", ID: "T1080", Name: "Taint Shared Content"},
@@ -33,6 +33,9 @@ func (Detector) Info() detect.Info {
 // Examine weighs how many agents passed on what they had read from one who had read it.
 func (Detector) Examine(s *feature.Store, v *feature.View, dst []detect.Finding) []detect.Finding {
 	for _, e := range v.Templates[:v.NumTemplates] {
+		if e == nil {
+			continue
+		}
 		for _, sc := range [...]feature.Scale{feature.Hour, feature.Day} {
 			dst = detect.Crowded(v, e, feature.CrowdChain, sc, dst)
 		}
