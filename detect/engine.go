@@ -162,6 +162,9 @@ const byFar = 8
 
 // explains reports whether a explains an episode better than b: the rarer one does, a general one only by far.
 func (e *Engine) explains(a, b crossing) bool {
+	if e.infos[a.detector].Daily != e.infos[b.detector].Daily {
+		return e.infos[b.detector].Daily
+	}
 	x, y := -math.Log10(math.Max(a.p, 1e-300)), -math.Log10(math.Max(b.p, 1e-300))
 	if e.infos[a.detector].General {
 		y *= byFar

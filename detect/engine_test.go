@@ -160,7 +160,7 @@ func TestQueryKeepsHostileNamesInside(t *testing.T) {
 		t.Fatal("no alert to look at")
 	}
 	for _, q := range got {
-		if !strings.Contains(q, `agent_id = 'x\x27 OR 1=1 -- \x5c' AND`) {
+		if !strings.Contains(q, `agent_id IN ('x\x27 OR 1=1 -- \x5c') AND`) {
 			t.Fatalf("the name is not a literal: %s", q)
 		}
 	}

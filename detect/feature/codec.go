@@ -3,7 +3,6 @@ package feature
 import (
 	"encoding/binary"
 	"fmt"
-	"math"
 )
 
 // decoder reads a snapshot front to back and remembers the first thing wrong with it.
@@ -69,8 +68,6 @@ func (d *decoder) uint64() uint64 {
 	return v
 }
 
-func (d *decoder) float32() float32 { return math.Float32frombits(d.uint32()) }
-
 func (d *decoder) string(limit int) string {
 	n := d.uvarint()
 	if n > uint64(limit) || n > uint64(len(d.src)) {
@@ -80,10 +77,6 @@ func (d *decoder) string(limit int) string {
 	s := string(d.src[:n])
 	d.src = d.src[n:]
 	return s
-}
-
-func appendFloat32(dst []byte, v float32) []byte {
-	return binary.LittleEndian.AppendUint32(dst, math.Float32bits(v))
 }
 
 func appendString(dst []byte, s string) []byte {

@@ -43,7 +43,6 @@ func (m Moments) Predictive() (mean, variance float64) {
 // from is the scale's: all its cells close together.
 type cell struct {
 	cur  float32 // count in the open window
-	gate float32 // counts up to it cannot be evidence: the tail is not looked at
 	mean float32
 	vari float32
 }

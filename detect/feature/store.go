@@ -900,7 +900,7 @@ func (s *Store) Silents(yield func(Silent)) {
 		if pause < 86400 {
 			active++
 		}
-		if a.Days < 3 || a.Gap.N < 200 || a.Reported&2 != 0 || pause < 3600 || pause < 2.5*float64(a.Gap.Max) {
+		if a.Days < 3 || a.Gap.N < 200 || a.Reported&2 != 0 || pause < 3600 || pause < 4*float64(a.Gap.Max) {
 			continue
 		}
 		found = append(found, Silent{a, pause, float64(a.Gap.Max), a.Gap.N})

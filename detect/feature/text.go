@@ -29,10 +29,9 @@ type Signature struct {
 }
 
 type masker struct {
-	buf     [maxText]byte
-	words   [1024]uint64
-	nwords  int
-	letters int
+	buf    [maxText]byte
+	words  [1024]uint64
+	nwords int
 }
 
 // sign computes the signature of a text. It allocates nothing.
