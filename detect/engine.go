@@ -123,7 +123,7 @@ func (e *Engine) Observe(ev *event.Event) {
 			kind, id := entity(v, best.Entity)
 			e.top = Score{score, e.infos[i].Name, kind, id}
 		}
-		if p <= e.threshold && (e.infos[i].Direct || e.tails[i].Days() >= warmDays) {
+		if p <= e.threshold && (e.infos[i].Direct || e.tails[i].Days() >= warmDays || raw >= coldRaw) {
 			e.crossed = append(e.crossed, crossing{i, p, best.Entity})
 		}
 	}
@@ -153,8 +153,9 @@ func (e *Engine) told(x *feature.Entity, detector int) bool {
 
 const (
 	micros = 1_000_000
-	// warmDays is how many agent-days a detector must have seen before it alerts.
+	// warmDays is how many agent-days a detector must have seen before it alerts on a score below coldRaw.
 	warmDays = 100
+	coldRaw  = 20
 )
 
 // byFar is by which factor a general detector's score must exceed a specific one's to name the episode.
