@@ -9,6 +9,7 @@ const chromium =
   process.env.CHROMIUM ??
   ['/usr/bin/chromium', '/usr/bin/chromium-browser', '/usr/bin/google-chrome'].find((p) => existsSync(p));
 const url = process.env.ASTRAY_HARNESS_URL ?? 'http://127.0.0.1:4127';
+const many = 'http://127.0.0.1:4128';
 
 export default defineConfig({
   testDir: './tests/ui',
@@ -19,6 +20,7 @@ export default defineConfig({
   use: {
     baseURL: url,
     viewport: { width: 1440, height: 900 },
+    actionTimeout: 8_000,
     timezoneId: 'UTC',
     locale: 'en-GB',
     launchOptions: { executablePath: chromium, args: ['--no-sandbox'] },
@@ -29,13 +31,17 @@ export default defineConfig({
   ],
   webServer: process.env.ASTRAY_HARNESS_URL
     ? undefined
-    : {
-        command: 'go run ./cmd/gpx_astray/harness --listen 127.0.0.1:4127 --static dashboards/astray-app/harness/dist',
-        cwd: '../..',
-        url,
-        timeout: 300_000,
-        stdout: 'ignore',
-        stderr: 'pipe',
-        gracefulShutdown: { signal: 'SIGTERM', timeout: 20_000 },
-      },
+    : [serve(url, '--simulate --hostile'), serve(many, '--simulate --days 1 --agents 20 --alerts 10000')],
 });
+
+function serve(address: string, flags: string) {
+  return {
+    command: `go run ./cmd/gpx_astray/harness --listen ${new URL(address).host} --static dashboards/astray-app/harness/dist ${flags}`,
+    cwd: '../..',
+    url: address,
+    timeout: 300_000,
+    stdout: 'ignore' as const,
+    stderr: 'ignore' as const,
+    gracefulShutdown: { signal: 'SIGTERM' as const, timeout: 20_000 },
+  };
+}

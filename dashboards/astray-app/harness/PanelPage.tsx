@@ -7,7 +7,7 @@ import { useLoad } from '../src/useLoad';
 
 /** The panel, with the frames that the backend gives to a query of the type alerts. */
 export default function PanelPage() {
-  const [range] = useState(() => ({ from: 0, to: Date.now() + 24 * 3600_000 }));
+  const [range] = useState(() => ({ from: Date.now() - 365 * 24 * 3600_000, to: Date.now() + 24 * 3600_000 }));
   const loaded = useLoad(async () => {
     const answer = await getBackendSrv().post('/api/ds/query', {
       from: String(range.from),

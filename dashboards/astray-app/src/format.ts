@@ -13,6 +13,9 @@ export function count(n: number): string {
   if (Math.abs(n) >= 1e4) {
     return `${trim(n / 1e3)} k`;
   }
+  if (n !== 0 && Math.abs(n) < 0.01) {
+    return Math.abs(n) < 1e-4 ? n.toExponential(0) : String(Number(n.toPrecision(1)));
+  }
   return Math.abs(n) >= 10 || Number.isInteger(n) ? Math.round(n).toLocaleString('en') : trim(n, 2);
 }
 

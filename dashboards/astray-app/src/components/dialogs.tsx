@@ -303,7 +303,7 @@ export function SuppressDialog({
             severity={preview && preview.hidden > 50 ? 'warning' : 'info'}
             title={
               preview
-                ? `It would have hidden ${count(preview.hidden)} alerts of the last ${preview.days} days; ${count(preview.open)} of them are still open.`
+                ? `It would have hidden ${count(preview.hidden)} ${preview.hidden === 1 ? 'alert' : 'alerts'} of the last ${preview.days} days; still open: ${count(preview.open)}.`
                 : 'Counting what it would have hidden…'
             }
           >

@@ -253,7 +253,7 @@ function Page({ alert, actions, reload }: { alert: AlertDetail; actions: Action[
         </Section>
 
         <Section title="Blast radius" hint="What was read, written and reached during the alert" wide>
-          <Shown loaded={blast}>{(b) => <Blast blast={b} />}</Shown>
+          <Shown loaded={blast}>{(b) => <Blast blast={b} self={agent} />}</Shown>
         </Section>
 
         <Section
@@ -375,7 +375,7 @@ function said(a: Action): string {
   return verbs[a.action] ?? safe(a.action, 30);
 }
 
-function Blast({ blast }: { blast: BlastRadius }) {
+function Blast({ blast, self }: { blast: BlastRadius; self: string }) {
   const styles = useStyles2(getStyles);
   const { totals } = blast;
   return (
@@ -416,30 +416,32 @@ function Blast({ blast }: { blast: BlastRadius }) {
           ))}
         </PlainTable>
         <PlainTable head={['Credential', 'Who else used it', 'From']} label="Credentials">
-          {blast.credentials.map((c) => (
-            <tr key={c.credential_id}>
-              <td>
-                <EntityLink kind="credential" id={c.credential_id} max={32} />
-              </td>
-              <td>
-                {c.agents.length === 0 && <span className={styles.quiet}>no other agent</span>}
-                {c.agents.slice(0, 8).map((a) => (
-                  <div key={a.agent_id}>
-                    <EntityLink kind="agent" id={a.agent_id} max={32} />{' '}
-                    <span className={styles.quiet}>{count(a.events)}</span>
-                  </div>
-                ))}
-                {c.agents.length > 8 && <span className={styles.quiet}>and {c.agents.length - 8} more</span>}
-              </td>
-              <td>
-                {c.sources.slice(0, 6).map((s) => (
-                  <div key={s}>
-                    <EntityLink kind="source" id={s} />
-                  </div>
-                ))}
-              </td>
-            </tr>
-          ))}
+          {blast.credentials
+            .map((c) => ({ ...c, agents: c.agents.filter((a) => a.agent_id !== self) }))
+            .map((c) => (
+              <tr key={c.credential_id}>
+                <td>
+                  <EntityLink kind="credential" id={c.credential_id} max={32} />
+                </td>
+                <td>
+                  {c.agents.length === 0 && <span className={styles.quiet}>no other agent</span>}
+                  {c.agents.slice(0, 8).map((a) => (
+                    <div key={a.agent_id}>
+                      <EntityLink kind="agent" id={a.agent_id} max={32} />{' '}
+                      <span className={styles.quiet}>{count(a.events)}</span>
+                    </div>
+                  ))}
+                  {c.agents.length > 8 && <span className={styles.quiet}>and {c.agents.length - 8} more</span>}
+                </td>
+                <td>
+                  {c.sources.slice(0, 6).map((s) => (
+                    <div key={s}>
+                      <EntityLink kind="source" id={s} />
+                    </div>
+                  ))}
+                </td>
+              </tr>
+            ))}
         </PlainTable>
       </div>
     </>

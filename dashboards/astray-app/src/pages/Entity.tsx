@@ -16,7 +16,7 @@ import { safe } from '../text/escape';
 import { AgentText } from '../text/Text';
 import { useLoad } from '../useLoad';
 import { StateMark } from './Triage';
-import { RANGES } from './triage/queue';
+import { hoursOf, RANGES } from './triage/queue';
 
 const KINDS: Array<{ value: EntityKind; label: string }> = [
   { value: 'agent', label: 'Agent' },
@@ -29,11 +29,11 @@ export default function Entity() {
   const [search, setSearch] = useSearchParams();
   const kind = search.get('kind') ?? 'agent';
   const id = search.get('id') ?? '';
-  const days = search.get('range') ?? 'all';
+  const days = search.get('range') ?? '30d';
   const [opened] = useState(() => Date.now());
   const range = useMemo(() => {
-    const hours = RANGES.find((r) => r.value === days)?.hours ?? 0;
-    return { from: hours ? opened - hours * 3600_000 : 0, to: opened + 24 * 3600_000 };
+    const hours = hoursOf(days);
+    return { from: opened - hours * 3600_000, to: opened + 24 * 3600_000 };
   }, [days, opened]);
   return (
     <PluginPage>

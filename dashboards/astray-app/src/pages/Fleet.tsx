@@ -17,7 +17,7 @@ import { safe } from '../text/escape';
 import { AgentText } from '../text/Text';
 import { useLoad } from '../useLoad';
 import { useNow } from '../useNow';
-import { RANGES } from './triage/queue';
+import { hoursOf, RANGES } from './triage/queue';
 
 /** What is happening now. */
 export default function Fleet() {
@@ -27,9 +27,9 @@ export default function Fleet() {
   const minute = useNow(60000);
   const [opened] = useState(() => Date.now());
   const range = useMemo(() => {
-    const hours = RANGES.find((r) => r.value === value)?.hours ?? 0;
+    const hours = hoursOf(value);
     const now = Math.max(opened, minute);
-    return { from: hours ? now - hours * 3600_000 : 0, to: now };
+    return { from: now - hours * 3600_000, to: now };
   }, [value, opened, minute]);
   const fleet = useLoad(() => api.fleet(range), [range.from, range.to]);
   return (
@@ -68,7 +68,7 @@ function Now({ fleet: f }: { fleet: FleetNow }) {
         <Figure
           name="Open alerts"
           value={
-            <Link to={paths.triage({ range: 'all' })} className={styles.link}>
+            <Link to={paths.triage({ range: '1y' })} className={styles.link}>
               {count(f.open_alerts)}
             </Link>
           }
@@ -108,7 +108,7 @@ function Now({ fleet: f }: { fleet: FleetNow }) {
               <li key={d.detector}>
                 <Link
                   className={styles.link}
-                  to={paths.triage({ detector: encodeURIComponent(d.detector), state: '', range: 'all' })}
+                  to={paths.triage({ detector: encodeURIComponent(d.detector), state: '', range: '1y' })}
                 >
                   {safe(words(d.detector), 40)}
                 </Link>

@@ -1,4 +1,4 @@
-import React, { useCallback, useEffect, useLayoutEffect, useMemo, useRef, useState } from 'react';
+import React, { useCallback, useLayoutEffect, useMemo, useRef, useState } from 'react';
 import { useNavigate, useSearchParams } from 'react-router-dom';
 import { css, cx } from '@emotion/css';
 import { useVirtualizer } from '@tanstack/react-virtual';
@@ -61,6 +61,14 @@ const COLUMNS: Array<{ key: SortKey | ''; label: string; width: string }> = [
   { key: 'assignee', label: 'Assignee', width: 'minmax(66px, 0.6fr)' },
 ];
 const TEMPLATE = COLUMNS.map((c) => c.width).join(' ');
+
+const STATES = [
+  { value: 'open,acknowledged', label: 'Not closed' },
+  { value: 'open', label: 'Open' },
+  { value: 'acknowledged', label: 'Acknowledged' },
+  { value: 'closed', label: 'Closed' },
+  { value: '', label: 'Any state' },
+];
 
 type Dialog = { kind: 'close' | 'assign'; rows: Row[] } | { kind: 'help' } | undefined;
 
@@ -170,7 +178,8 @@ export default function Triage() {
     });
   }, []);
 
-  useEffect(() => {
+  // Before the paint, so that a key pressed on what is seen acts on it.
+  useLayoutEffect(() => {
     const onKey = (e: KeyboardEvent) => {
       const target = e.target as HTMLElement;
       if (
@@ -284,17 +293,12 @@ export default function Triage() {
               escapeRegex={false}
             />
           </div>
-          <MultiCombobox<State>
-            width={24}
+          <Combobox
+            width={18}
             aria-labelledby="f-state"
-            placeholder="Any state"
-            options={[
-              { value: 'open', label: 'open' },
-              { value: 'acknowledged', label: 'acknowledged' },
-              { value: 'closed', label: 'closed' },
-            ]}
-            value={view.state}
-            onChange={(o) => setView({ state: o.map((x) => x.value) })}
+            options={STATES}
+            value={view.state.join(',')}
+            onChange={(o) => setView({ state: o.value.split(',').filter(Boolean) as State[] })}
           />
           <MultiCombobox<Severity>
             width={20}
@@ -715,16 +719,16 @@ function Nothing({
           <Button onClick={() => onChange({ ...DEFAULT_VIEW, range: view.range, state: [], suppressed: true })}>
             Show all {count(rows.size)}
           </Button>
-        ) : view.range !== 'all' ? (
-          <Button onClick={() => onChange({ range: 'all' })}>Look at all time</Button>
+        ) : view.range !== '1y' ? (
+          <Button onClick={() => onChange({ range: '1y' })}>Look at the last year</Button>
         ) : undefined
       }
     >
       {filtered
         ? 'Closed and suppressed alerts are hidden unless the state filter asks for them.'
-        : view.range !== 'all'
+        : view.range !== '1y'
           ? 'Either every agent keeps to its habits, or nothing arrives: the fleet page says how fresh the data is.'
-          : 'Nothing was ever raised. If agents are active, the fleet page shows events per second; if it shows none, check the connection in the configuration.'}
+          : 'Nothing was raised in a year. If agents are active, the fleet page shows events per second; if it shows none, check the connection in the configuration.'}
     </EmptyState>
   );
 }

@@ -55,13 +55,13 @@ export async function ask<T>(
 export async function alerts(page: Page): Promise<Row[]> {
   const { alerts: rows } = await ask<{ alerts: Row[] }>(
     page,
-    `alerts?from=0&to=${Date.now() + 86_400_000}&limit=20000`
+    `alerts?from=${Date.now() - 365 * 86_400_000}&to=${Date.now() + 86_400_000}&limit=20000`
   );
   return rows;
 }
 
 /** Opens the queue over all time, with every state, and waits until it can be used. */
-export async function queue(page: Page, search = 'range=all') {
+export async function queue(page: Page, search = 'range=1y') {
   await page.goto(`/a/astray-app/triage?${search}`);
   await expect(page.getByTestId('queue').locator('[data-id]').first()).toBeVisible();
 }

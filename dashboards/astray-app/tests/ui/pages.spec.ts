@@ -2,11 +2,11 @@ import AxeBuilder from '@axe-core/playwright';
 import { alerts, expect, test } from './astray';
 
 const pages: Array<[string, (a: { id: string; entity_kind: string; entity_id: string }) => string]> = [
-  ['triage', () => '/a/astray-app/triage?range=all'],
+  ['triage', () => '/a/astray-app/triage?range=1y'],
   ['alert', (a) => `/a/astray-app/alert?id=${encodeURIComponent(a.id)}`],
   ['agent', (a) => `/a/astray-app/entity?kind=agent&id=${encodeURIComponent(a.entity_id)}`],
   ['entities', () => '/a/astray-app/entity'],
-  ['fleet', () => '/a/astray-app/fleet?range=all'],
+  ['fleet', () => '/a/astray-app/fleet?range=1y'],
   ['configuration', () => '/plugins/astray-app'],
   ['query editor', () => '/harness/query-editor'],
   ['panel', () => '/harness/panel'],
@@ -23,7 +23,7 @@ for (const theme of ['dark', 'light']) {
         const alert = (await alerts(page)).find((a) => a.entity_kind === 'agent');
         const url = address(alert!);
         await page.goto(`${url}${url.includes('?') ? '&' : '?'}theme=${theme}&role=Admin`);
-        await page.waitForLoadState('networkidle', { timeout: 15_000 }).catch(() => undefined);
+        await page.waitForLoadState('networkidle', { timeout: 5_000 }).catch(() => undefined);
         await expect(page.getByText('Loading', { exact: true })).toHaveCount(0);
         await expect(page.locator('[data-testid="data-testid Alert error"]')).toHaveCount(0);
         await expect(page.getByRole('heading', { level: 1 }).first()).toBeAttached();

@@ -1,24 +1,15 @@
 import { active, expect, test } from './astray';
 
-// Ten thousand alerts: the backend gives what it has, and the page is shown as many as the target asks for.
+const MANY = process.env.ASTRAY_HARNESS_MANY_URL ?? 'http://127.0.0.1:4128';
+
 test('10,000 alerts: interactive in under 2 s, and fluid', async ({ page }) => {
-  await page.route('**/resources/alerts?**', async (route) => {
-    const answer = await route.fetch();
-    const body = await answer.json();
-    const rows = body.alerts as Array<{ id: string }>;
-    const many = Array.from({ length: 10_000 }, (_, i) => ({
-      ...rows[i % rows.length],
-      id: i < rows.length ? rows[i].id : `${rows[i % rows.length].id}-${i}`,
-    }));
-    await route.fulfill({ response: answer, json: { ...body, alerts: many, total: many.length } });
-  });
   // Once to fill the browser's cache, as for an analyst who has the page open every day.
-  await page.goto('/a/astray-app/triage?range=all&state=');
-  await expect(page.getByText('10 k alerts')).toBeVisible();
+  await page.goto(`${MANY}/a/astray-app/triage?range=1y&state=`);
+  await expect(page.getByText(/^10(\.\d)? k alerts/)).toBeVisible();
 
   const took: number[] = [];
   for (let i = 0; i < 3; i++) {
-    await page.goto('/a/astray-app/triage?range=all&state=');
+    await page.goto(`${MANY}/a/astray-app/triage?range=1y&state=`);
     await page.locator('[data-id]').first().waitFor();
     await page.keyboard.press('j');
     await active(page).waitFor();

@@ -37,21 +37,21 @@ test('filters, order and saved views live in the address', async ({ page }) => {
   await page.keyboard.press('Enter');
   await page.getByRole('button', { name: 'Queue', exact: true }).click();
   await expect(page).not.toHaveURL(/q=/);
-  await page.getByRole('button', { name: 'Mine alone' }).click();
+  await page.getByRole('button', { name: 'Mine alone', exact: true }).click();
   await expect(page).toHaveURL(/q=/);
   await page.reload();
   await expect(page.getByLabel('Search title or entity')).toHaveValue(row.entity_id);
 });
 
 test('an empty queue says why and offers the way out', async ({ page }) => {
-  await page.goto('/a/astray-app/triage?range=all&q=nothing-is-called-this');
+  await page.goto('/a/astray-app/triage?range=1y&q=nothing-is-called-this');
   await expect(page.getByText(/alerts of this time match/)).toBeVisible();
   await page.getByRole('button', { name: /Show all/ }).click();
   await expect(page.getByTestId('queue').locator('[data-id]').first()).toBeVisible();
 });
 
 test('several are closed at once, and leave the queue', async ({ page }) => {
-  await queue(page, 'range=all&state=open,acknowledged&sort=%2Blast_seen');
+  await queue(page, 'range=1y&state=open,acknowledged&sort=%2Blast_seen');
   const rows = page.getByTestId('queue').locator('[data-id]');
   const ids = [await rows.nth(0).getAttribute('data-id'), await rows.nth(1).getAttribute('data-id')];
   for (let i = 0; i < 2; i++) {
@@ -60,7 +60,7 @@ test('several are closed at once, and leave the queue', async ({ page }) => {
   }
   await page.keyboard.press('c');
   const dialog = page.getByRole('dialog', { name: 'Close 2 alerts' });
-  await dialog.getByText('Unsure').click();
+  await dialog.getByRole('radio', { name: 'Unsure' }).check();
   await dialog.getByLabel('Reason').fill('a test');
   await dialog.getByRole('button', { name: 'Close 2 alerts' }).click();
   await expect(dialog).toHaveCount(0);
@@ -80,7 +80,7 @@ test('what another analyst does shows at once, and no row moves', async ({ page 
 });
 
 test('a viewer reads and cannot triage', async ({ page }) => {
-  await queue(page, 'range=all&role=Viewer&login=vic');
+  await queue(page, 'range=1y&role=Viewer&login=vic');
   await page.keyboard.press('j');
   await page.keyboard.press('x');
   await expect(page.getByText('Your role may read, not triage.')).toBeVisible();

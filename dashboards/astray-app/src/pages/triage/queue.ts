@@ -24,7 +24,7 @@ export const RANGES: Array<{ value: string; label: string; hours: number }> = [
   { value: '24h', label: 'Last 24 hours', hours: 24 },
   { value: '7d', label: 'Last 7 days', hours: 7 * 24 },
   { value: '30d', label: 'Last 30 days', hours: 30 * 24 },
-  { value: 'all', label: 'All time', hours: 0 },
+  { value: '1y', label: 'Last 365 days', hours: 365 * 24 },
 ];
 
 export const DEFAULT_VIEW: View = {
@@ -75,11 +75,13 @@ export function searchFrom(view: View): URLSearchParams {
   return search;
 }
 
+export const hoursOf = (range: string) => (RANGES.find((r) => r.value === range) ?? RANGES[2]).hours;
+
 /** Rounded to a minute, so that going on with the same view asks the same question. */
 export function rangeOf(view: View, now: number): Range {
-  const hours = RANGES.find((r) => r.value === view.range)?.hours ?? 0;
+  const hours = hoursOf(view.range);
   const to = Math.ceil(now / 60000) * 60000 + 24 * 3600_000;
-  return { from: hours ? Math.floor(now / 60000) * 60000 - hours * 3600_000 : 0, to };
+  return { from: Math.floor(now / 60000) * 60000 - hours * 3600_000, to };
 }
 
 export function matches(row: Row, view: View): boolean {
