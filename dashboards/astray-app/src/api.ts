@@ -101,6 +101,8 @@ export interface Chart {
   feature: string;
   unit: string;
   window_seconds: number;
+  /** False: no baseline is stored for the feature, so there is no band to draw. */
+  banded?: boolean;
   points: ChartPoint[];
   marked: { from: string; to: string };
 }

@@ -15,12 +15,14 @@ interface Props {
   windowSeconds: number;
   marked: { from: string; to: string };
   height?: number;
+  /** False: there is no baseline, so no band is drawn. */
+  banded?: boolean;
 }
 
 const pad = { top: 12, right: 12, bottom: 26, left: 56 };
 
 /** The evidence: what was observed against the band of what the baseline predicts, with the alert's window marked. */
-export function BandChart({ feature, unit, points, windowSeconds, marked, height = 260 }: Props) {
+export function BandChart({ feature, unit, points, windowSeconds, marked, height = 260, banded = true }: Props) {
   const theme = useTheme2();
   const styles = useStyles2(getStyles);
   const clip = useId();
@@ -175,8 +177,8 @@ export function BandChart({ feature, unit, points, windowSeconds, marked, height
                 height={height - pad.top - pad.bottom}
                 className={styles.window}
               />
-              <path d={parts.band ?? ''} fill={bandColor} opacity={0.22} />
-              <path d={parts.expected ?? ''} fill="none" stroke={bandColor} strokeDasharray="4 4" />
+              {banded && <path d={parts.band ?? ''} fill={bandColor} opacity={0.22} />}
+              {banded && <path d={parts.expected ?? ''} fill="none" stroke={bandColor} strokeDasharray="4 4" />}
               <path d={parts.observed ?? ''} fill="none" stroke={observedColor} strokeWidth={2} />
               {hover !== undefined && (
                 <line

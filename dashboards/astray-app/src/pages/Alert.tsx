@@ -229,6 +229,7 @@ function Page({ alert, actions, reload }: { alert: AlertDetail; actions: Action[
                       points={c.points}
                       windowSeconds={c.window_seconds}
                       marked={c.marked}
+                      banded={c.banded}
                       height={280}
                     />
                   ) : (
