@@ -46,9 +46,22 @@ plugin-backend: ## The Grafana app's executables into dashboards/astray-app/dist
 
 plugin: plugin-frontend plugin-backend ## A directory that Grafana loads as it is: dashboards/astray-app/dist
 
+$(PLUGIN)/harness/dist/main.js: $(PLUGIN)/node_modules/.package-lock.json $(shell find $(PLUGIN)/src $(PLUGIN)/harness -path '*/dist' -prune -o -type f -print 2>/dev/null)
+	cd $(PLUGIN) && nice -n 10 node harness/build.mjs
+
+test-ui: $(PLUGIN)/harness/dist/main.js ## Component tests, and browser tests of the real pages and backend (needs chromium)
+	cd $(PLUGIN) && npx tsc --noEmit -p . && npx tsc -p tsconfig.tools.json && npx eslint src
+	$(NPM) run test:ci
+	cd $(PLUGIN) && nice -n 5 npx playwright test -c playwright.ui.config.ts --project=pages
+	@if [ -n "$$GRAFANA_URL" ]; then $(NPM) run e2e; else echo "SKIPPED: the end-to-end tests; set GRAFANA_URL to a Grafana that has the plugin"; fi
+
+screenshots: $(PLUGIN)/harness/dist/main.js ## Pictures of every page into docs/img
+	@mkdir -p docs/img
+	cd $(PLUGIN) && npx playwright test -c playwright.ui.config.ts --project=screenshots
+
 plugin-zip: plugin ## The same as dist/astray-app.zip
 	@mkdir -p dist && rm -f dist/astray-app.zip
 	rm -rf dist/astray-app && cp -r $(PLUGIN)/dist dist/astray-app
 	cd dist && python3 -m zipfile -c astray-app.zip astray-app
 
-.PHONY: help build demo lint test eval bench plugin plugin-backend plugin-frontend plugin-zip
+.PHONY: help build demo lint test eval bench plugin plugin-backend plugin-frontend plugin-zip test-ui screenshots
