@@ -1,3 +1,5 @@
+import { safe } from './text/escape';
+
 /** Numbers and times as people read them. */
 
 export function count(n: number): string {
@@ -74,7 +76,7 @@ export function percent(share: number): string {
 
 /** "distinct_objects_1h" and the like in words. */
 export function words(name: string): string {
-  return name.replace(/[_-]+/g, ' ').trim();
+  return safe(name.replace(/[_-]+/g, ' ').trim(), 60);
 }
 
 /** How far beyond the band, as people say it: "165 × expected". */

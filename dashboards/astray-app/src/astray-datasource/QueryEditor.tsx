@@ -52,7 +52,7 @@ export function QueryEditor({ query, onChange, onRunQuery, datasource }: Props) 
         width={width}
         createCustomValue
         placeholder="any"
-        aria-label={label}
+        id={`qe-${name}`}
         options={typeof of === 'string' ? list(of) : of.map((value) => ({ value, label: value }))}
         value={(query[name] ?? []).map((value) => ({ value, label: value }))}
         onChange={(options) => set({ [name]: options.map((o) => o.value) })}
@@ -65,7 +65,7 @@ export function QueryEditor({ query, onChange, onRunQuery, datasource }: Props) 
         <InlineField label="Show" labelWidth={LABEL}>
           <Combobox
             width={40}
-            aria-label="Show"
+            id="qe-show"
             options={TYPES}
             value={type}
             onChange={(o) => set({ queryType: o.value })}
@@ -99,7 +99,7 @@ export function QueryEditor({ query, onChange, onRunQuery, datasource }: Props) 
           <InlineField label="of" labelWidth={6}>
             <Combobox
               width={30}
-              aria-label="Metric"
+              id="qe-metric"
               options={[
                 { value: '', label: 'Everything' },
                 ...['freshness_seconds', 'lag_seconds', 'dead_letters', 'late', 'events_per_second'].map((value) => ({
@@ -132,7 +132,7 @@ export function QueryEditor({ query, onChange, onRunQuery, datasource }: Props) 
               width={40}
               createCustomValue
               isClearable
-              aria-label="Agent"
+              id="qe-agent"
               placeholder={type === 'events' ? 'any agent' : 'choose one, or $agent'}
               options={list('agents')}
               value={query.agent ?? query.id ?? null}
@@ -151,7 +151,7 @@ export function QueryEditor({ query, onChange, onRunQuery, datasource }: Props) 
                 width={30}
                 createCustomValue
                 isClearable
-                aria-label="Feature"
+                id="qe-feature"
                 placeholder="the usual one"
                 options={list('features')}
                 value={query.feature ?? null}
@@ -180,7 +180,7 @@ export function QueryEditor({ query, onChange, onRunQuery, datasource }: Props) 
               type="number"
               min={1}
               max={20000}
-              aria-label="At most"
+              id="qe-limit"
               defaultValue={query.limit ?? 1000}
               onBlur={(e) => set({ limit: Number(e.currentTarget.value) || 1000 })}
             />
@@ -197,7 +197,7 @@ export function QueryEditor({ query, onChange, onRunQuery, datasource }: Props) 
                 width={12}
                 type="number"
                 min={0}
-                aria-label="Older than, in seconds"
+                id="qe-older"
                 defaultValue={query.olderThanSeconds ?? 0}
                 onBlur={(e) => set({ olderThanSeconds: Number(e.currentTarget.value) || undefined })}
               />
@@ -228,18 +228,22 @@ function Filters({ filters, onChange }: { filters: Filter[]; onChange: (filters:
     <InlineFieldRow>
       <InlineField label="Where" labelWidth={LABEL}>
         <span style={{ display: 'flex', flexWrap: 'wrap', gap: 8 }}>
+          <span hidden>
+            <span id="qe-field">Field</span>
+            <span id="qe-comparison">Comparison</span>
+          </span>
           {filters.map((f, i) => (
             <span key={i} style={{ display: 'inline-flex', gap: 2 }}>
               <Combobox
                 width={18}
-                aria-label="Field"
+                aria-labelledby="qe-field"
                 options={FILTER_KEYS.map((value) => ({ value, label: value }))}
                 value={f.key}
                 onChange={(o) => change(i, { key: o.value })}
               />
               <Combobox
                 width={8}
-                aria-label="Comparison"
+                aria-labelledby="qe-comparison"
                 options={OPERATORS}
                 value={f.op}
                 onChange={(o) => change(i, { op: o.value })}

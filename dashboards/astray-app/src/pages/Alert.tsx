@@ -628,6 +628,7 @@ const getStyles = (theme: GrafanaTheme2) => ({
     '& small': { display: 'block', color: theme.colors.text.secondary, fontSize: 11 },
     '&:hover': { background: theme.colors.action.hover },
     '&[aria-pressed=true]': { borderLeftColor: theme.colors.warning.border, background: theme.colors.action.selected },
+    '&[aria-pressed=true] span, &[aria-pressed=true] small': { color: theme.colors.text.primary },
   }),
   observed: css({ fontWeight: theme.typography.fontWeightMedium, fontVariantNumeric: 'tabular-nums' }),
   expected: css({ color: theme.colors.text.secondary, fontVariantNumeric: 'tabular-nums' }),
@@ -690,6 +691,6 @@ const getStyles = (theme: GrafanaTheme2) => ({
       fontVariantNumeric: 'tabular-nums',
       fontWeight: theme.typography.fontWeightRegular,
     },
-    '& a': { color: theme.colors.text.link },
+    '& a': { color: theme.colors.text.link, textDecoration: 'underline' },
   }),
 });

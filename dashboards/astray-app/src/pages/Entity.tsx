@@ -48,7 +48,7 @@ export default function Entity() {
           picker={
             <Combobox
               width={20}
-              aria-label="Time"
+              aria-labelledby="time-label"
               options={RANGES}
               value={days}
               onChange={(o) => setSearch({ kind, id, range: o.value })}
@@ -139,6 +139,9 @@ function Loaded({
             <AgentText value={id} max={120} mono />
           </h1>
         </div>
+        <span hidden id="time-label">
+          Time
+        </span>
         {picker}
       </header>
       <Shown loaded={entity}>{(e) => <Who entity={e} />}</Shown>

@@ -38,9 +38,12 @@ export default function Fleet() {
         <header className={styles.header}>
           <h1 className={styles.h1}>Fleet</h1>
           <span className={styles.right}>
+            <span hidden id="time-label">
+              Time
+            </span>
             <Combobox
               width={20}
-              aria-label="Time"
+              aria-labelledby="time-label"
               options={RANGES}
               value={value}
               onChange={(o) => setSearch({ range: o.value })}
