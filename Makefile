@@ -21,6 +21,9 @@ test: lint ## Everything that is tested, with the race detector and in shuffled 
 eval: build ## Measure detection on public sets and simulated worlds, and write EVALUATION.md
 	go run ./cmd/internal/evaluate $(ARGS)
 
+test-faults: ## Kill the engine wherever it may die and compare the tables: one line a case
+	go test -count 1 -timeout 20m -run 'Killed' -v ./cmd/internal/app | grep -E '^(fault:|---|ok|FAIL|PASS)|_test.go'
+
 bench: ## Benchmarks, ten rounds, in the form benchstat reads
 	go test -run '^$$' -bench . -count 10 ./...
 
@@ -64,4 +67,4 @@ plugin-zip: plugin ## The same as dist/astray-app.zip
 	rm -rf dist/astray-app && cp -r $(PLUGIN)/dist dist/astray-app
 	cd dist && python3 -m zipfile -c astray-app.zip astray-app
 
-.PHONY: help build demo lint test eval bench plugin plugin-backend plugin-frontend plugin-zip test-ui screenshots
+.PHONY: help build demo lint test test-faults eval bench plugin plugin-backend plugin-frontend plugin-zip test-ui screenshots

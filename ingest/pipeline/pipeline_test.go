@@ -471,9 +471,6 @@ func messages(t *rapid.T) []string {
 }
 
 func TestMain(m *testing.M) {
-	if child() {
-		return
-	}
 	goleak.VerifyTestMain(m)
 }
 
@@ -769,5 +766,32 @@ func TestDeadLettersAreCutAndRedacted(t *testing.T) {
 	}
 	if len(l.dead) != 1 {
 		t.Fatal("no dead letter")
+	}
+}
+
+// A worker without blocks stores no rows; its states, alerts, dead letters and checkpoints are those of one with.
+func TestWithoutBlocksNoRowsAreStored(t *testing.T) {
+	var ms []string
+	for i := range 60 {
+		ms = append(ms, fmt.Sprintf("id-%d agent-%d %d", i, i%3, int64(9e14)+int64(i)))
+	}
+	ms = append(ms, "garbage")
+	want, got := newLedger(), newLedger()
+	runToEnd(t, config(want), want, newTape(7, ms...))
+	cfg := config(got)
+	cfg.NewBlock = nil
+	runToEnd(t, cfg, got, newTape(7, ms...))
+	if len(got.rows) != 0 || len(want.rows) != 60 {
+		t.Fatalf("%d rows without blocks, %d with", len(got.rows), len(want.rows))
+	}
+	if len(got.alerts) == 0 || len(got.dead) != 1 {
+		t.Fatalf("%d alerts, %d dead letters", len(got.alerts), len(got.dead))
+	}
+	if d := gocmp.Diff(want.alerts, got.alerts); d != "" {
+		t.Errorf("alerts (-with blocks +without):\n%s", d)
+	}
+	a, _ := want.newest()
+	if b, _ := got.newest(); a.Offset != b.Offset {
+		t.Errorf("checkpoint at %d without blocks, at %d with", b.Offset, a.Offset)
 	}
 }

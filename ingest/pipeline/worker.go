@@ -27,10 +27,11 @@ import (
 // ErrLost is returned by a worker whose partition was claimed by another owner while it ran.
 var ErrLost = errors.New("pipeline: another owner has claimed the partition")
 
-// Config is what a Worker works with. Store, NewBlock, NewEngine and NewDecode are needed.
+// Config is what a Worker works with. Store, NewEngine and NewDecode are needed.
 type Config struct {
 	Store Store
-	// NewBlock returns an empty block for the rows of one owner of a partition; a worker has two at a time.
+	// NewBlock returns an empty block for the rows of one owner of a partition; a worker has two at a time. Nil: events
+	// are observed and not stored, as those of a topic that carries what was stored elsewhere already.
 	NewBlock func(cp Checkpoint) (Block, error)
 	// NewEngine returns an engine that has seen nothing, for one partition.
 	NewEngine func(topic string, partition int32) (Engine, error)
@@ -73,7 +74,7 @@ func New(cfg Config) (*Worker, error) {
 	for _, f := range []struct {
 		name string
 		ok   bool
-	}{{"Store", cfg.Store != nil}, {"NewBlock", cfg.NewBlock != nil}, {"NewEngine", cfg.NewEngine != nil}, {"NewDecode", cfg.NewDecode != nil}} {
+	}{{"Store", cfg.Store != nil}, {"NewEngine", cfg.NewEngine != nil}, {"NewDecode", cfg.NewDecode != nil}} {
 		if !f.ok {
 			return nil, fmt.Errorf("pipeline: %s: is needed", f.name)
 		}
@@ -82,6 +83,9 @@ func New(cfg Config) (*Worker, error) {
 		if *d <= 0 {
 			*d = v
 		}
+	}
+	if cfg.NewBlock == nil {
+		cfg.NewBlock = func(Checkpoint) (Block, error) { return noRows{}, nil }
 	}
 	if cfg.BlockRows <= 0 {
 		cfg.BlockRows = 50_000
@@ -104,6 +108,14 @@ func New(cfg Config) (*Worker, error) {
 	}
 	return &Worker{cfg}, nil
 }
+
+// noRows is a Block for events that are not stored.
+type noRows struct{}
+
+func (noRows) Append(*event.Event, event.Position, bool) {}
+func (noRows) Rows() int                                 { return 0 }
+func (noRows) Flush(context.Context) error               { return nil }
+func (noRows) Close() error                              { return nil }
 
 // Handle works on an assignment of the consumer group; it is a kafka.Handler.
 func (w *Worker) Handle(ctx context.Context, a *kafka.Assignment) error {

@@ -68,6 +68,9 @@ type Config struct {
 	DeadRowsPerHour  int   // default 100,000
 	DeadBytesPerHour int64 // default 256 MiB
 
+	// Failpoint is called at every point of pipeline.Points, for tests that end the process there.
+	Failpoint func(point string)
+
 	HTTP     HTTP
 	Version  string
 	Log      *slog.Logger
@@ -170,7 +173,7 @@ func Run(ctx context.Context, stop <-chan struct{}, cfg Config) (err error) {
 		NewDecode: formats.Decode, Redact: redactor.Bytes,
 		Sink: out, Log: log, Metrics: pipeline.NewMetrics(cfg.Registry),
 		BlockRows: cfg.BlockRows, BlockAge: cfg.BlockAge, AlertAge: cfg.AlertAge, CheckpointEvery: cfg.CheckpointEvery,
-		LateAfter: cfg.LateAfter, WriteTimeout: cfg.InsertTimeout,
+		LateAfter: cfg.LateAfter, WriteTimeout: cfg.InsertTimeout, Failpoint: cfg.Failpoint,
 	}
 	if cfg.DuplicateWindow > 0 {
 		work.NewDeduper = func() pipeline.Deduper { return pipeline.NewWindow(cfg.DuplicateWindow) }

@@ -26,6 +26,7 @@ import (
 
 func TestMain(m *testing.M) {
 	embedded.MaybeChild()
+	maybeEngine()
 	os.Exit(m.Run())
 }
 
