@@ -457,16 +457,20 @@ func (d *demo) look(ctx context.Context) error {
 	s := &d.state
 	s.Produced = d.feed.produced.Load()
 	if families, err := d.registry.Gather(); err == nil {
-		s.Lag, s.Agents = 0, 0
+		s.Lag = 0
+		agents := 0
 		for _, f := range families {
 			for _, m := range f.GetMetric() {
 				switch f.GetName() {
 				case "astray_kafka_lag_records":
 					s.Lag += m.GetGauge().GetValue()
 				case "astray_agents":
-					s.Agents += int(m.GetGauge().GetValue())
+					agents += int(m.GetGauge().GetValue())
 				}
 			}
+		}
+		if agents > 0 { // an engine that has ended has none
+			s.Agents = agents
 		}
 	}
 	d.feed.lag.Store(int64(s.Lag))
