@@ -30,7 +30,9 @@ type Info struct {
 	Techniques []alert.Technique
 	Next       string // what to check next, one imperative sentence
 	Daily      bool   // it looks at days as a whole: what else was told of an agent within the day explains it
+	Slow       bool   // its evidence builds up over hours: within a day it is one episode
 	Direct     bool   // what it reports is rare by itself: its probability is taken as it is
+	Cause      bool   // it tells why an agent misbehaves: with less evidence it still names what others found
 	General    bool   // other behaviours show it as well: it names an episode only when it is by far the clearest
 	Where      string // SQL condition on events that narrows an entity's events to the behaviour's
 }

@@ -45,6 +45,7 @@ type Engine struct {
 	store     *feature.Store
 	tracks    map[uint64]*track
 	shared    map[uint64]*episode // open alerts about what agents share, by entity
+	cause     int                 // index of the detector of misused credentials, -1 when it is not run
 	silence   int                 // index of the detector of silences, -1 when it is not run
 	top       Score
 	findings  []Finding
@@ -84,9 +85,12 @@ func New(cfg Config, detectors ...Detector) *Engine {
 		cfg.Gap = time.Hour
 	}
 	e := &Engine{cfg: cfg, detectors: detectors, tails: make([]calibrate.Tail, len(detectors)),
-		store: feature.NewStore(), tracks: map[uint64]*track{}, shared: map[uint64]*episode{}, silence: -1}
+		store: feature.NewStore(), tracks: map[uint64]*track{}, shared: map[uint64]*episode{}, silence: -1, cause: -1}
 	for i, d := range detectors {
 		e.infos = append(e.infos, d.Info())
+		if e.infos[i].Cause {
+			e.cause = i
+		}
 		if e.infos[i].Name == Silence {
 			e.silence = i
 		}
@@ -105,6 +109,7 @@ func (e *Engine) Observe(ev *event.Event) {
 	e.top = Score{}
 	e.findings = e.findings[:0]
 	e.crossed = e.crossed[:0]
+	causeP := 1.0
 	for i, d := range e.detectors {
 		from := len(e.findings)
 		e.findings = d.Examine(e.store, v, e.findings)
@@ -118,6 +123,9 @@ func (e *Engine) Observe(ev *event.Event) {
 			t.max[i] = float32(raw)
 		}
 		p := e.p(i, raw)
+		if i == e.cause && raw >= causeRaw && best.Entity == nil {
+			causeP = p
+		}
 		score := math.Min(-math.Log10(math.Max(p, 1e-320)), alert.MaxScore)
 		if score > e.top.Score {
 			kind, id := entity(v, best.Entity)
@@ -140,9 +148,17 @@ func (e *Engine) Observe(ev *event.Event) {
 		}
 	}
 	if best >= 0 {
-		e.raise(v, t, e.crossed[best])
+		c := e.crossed[best]
+		if e.cause >= 0 && c.detector != e.cause && causeP < 1 && !e.infos[c.detector].Daily {
+			// Whoever uses a key in a strange place does something with it: the place is the cause.
+			c = crossing{e.cause, math.Min(c.p, causeP), nil}
+		}
+		e.raise(v, t, c)
 	}
 }
+
+// causeRaw is from what score on the cause of an episode names it although it would not alert by itself.
+const causeRaw = 2.5
 
 // told reports whether a detector's alert about the entity is open: calibration hears of what is shared once, not from
 // each agent that has a part in it.
@@ -180,7 +196,7 @@ func (e *Engine) explains(a, b crossing) bool {
 }
 
 // directLooks is about how many independent looks a direct detector takes at an agent in a day.
-const directLooks = 10
+const directLooks = 2
 
 // p is the share of benign agent-days that reach the raw score: as learned, or, for what is rare by itself, as its
 // probability says, for what is seen of it is mostly no benign traffic.
@@ -234,7 +250,11 @@ func (e *Engine) track(a *feature.Agent, now int64) *track {
 			if e.infos[i].Name == "coordination" && !e.store.Settled() {
 				continue // it could not speak yet
 			}
-			e.tails[i].Learn(float64(t.max[i]))
+			if t.day <= e.store.FirstDay() {
+				e.tails[i].LearnEarly(float64(t.max[i]))
+			} else {
+				e.tails[i].Learn(float64(t.max[i]))
+			}
 			t.max[i] = 0
 		}
 		t.day = day
@@ -265,7 +285,10 @@ func (e *Engine) raise(v *feature.View, t *track, c crossing) {
 		o = e.current(e.shared[c.entity.Key], now)
 	} else {
 		o = e.current(t.open, now)
-		if o == nil && info.Daily && t.open != nil && now-t.open.last < 86400*micros {
+		if o == nil && t.open != nil && t.open.has(c.detector) && now-t.open.last < sameGap*e.cfg.Gap.Microseconds() {
+			o = t.open // the same again
+		}
+		if o == nil && (info.Daily || info.Slow) && t.open != nil && now-t.open.last < 86400*micros {
 			o = t.open // what was told stands in the day's account: it is not told again
 		}
 		if o != nil && !o.has(c.detector) && !info.Daily && now-o.alert.Time.UnixMicro() > e.cfg.Gap.Microseconds() {
@@ -385,7 +408,9 @@ func (e *Engine) Finish() { e.catchUp(math.MaxInt64) }
 
 const (
 	// sharedGap is by how much longer the pause in what many do may be than in what one does.
-	sharedGap   = 24
+	sharedGap = 24
+	// sameGap is the same for an agent that does the same again.
+	sameGap     = 6
 	maxAgentIDs = 256
 	// muchBetter is by which factor a p-value must fall for the alert to be explained anew.
 	muchBetter = 0.1

@@ -35,6 +35,8 @@ const (
 type Tail struct {
 	count [bins]float64
 	total float64
+	early int // agent-days of the first day of a stream among them, when everything was new
+	first [bins]uint32
 	// Derived from count at the last refit.
 	knee       float64 // raw score where the exponential tail begins
 	kneeP      float64
@@ -53,9 +55,30 @@ func (t *Tail) Learn(raw float64) {
 	}
 	t.count[i]++
 	t.total++
+	t.dropEarly()
 	if t.sinceRefit++; float64(t.sinceRefit) >= 1+t.total/50 {
 		t.refit()
 	}
+}
+
+// LearnEarly adds an agent-day of a stream's first day. It serves until as many later ones are known.
+func (t *Tail) LearnEarly(raw float64) {
+	t.first[min(int(math.Max(raw, 0)/step), bins-1)]++
+	t.early++
+	t.Learn(raw)
+}
+
+// dropEarly forgets the first day once it is outweighed.
+func (t *Tail) dropEarly() {
+	if t.early == 0 || t.total < 2*float64(t.early) {
+		return
+	}
+	for i, c := range t.first {
+		t.count[i] = math.Max(t.count[i]-float64(c), 0)
+		t.first[i] = 0
+	}
+	t.total -= float64(t.early)
+	t.early = 0
 }
 
 // quantile is the raw score that a share q of agent-days stays below.
@@ -122,8 +145,12 @@ func (t *Tail) Days() float64 { return t.total }
 // Append writes the tail's state.
 func (t *Tail) Append(dst []byte) []byte {
 	dst = binary.AppendUvarint(dst, uint64(t.sinceRefit))
+	dst = binary.AppendUvarint(dst, uint64(t.early))
 	for _, v := range [...]float64{t.total, t.knee, t.kneeP, t.scale} {
 		dst = binary.LittleEndian.AppendUint64(dst, math.Float64bits(v))
+	}
+	for _, c := range t.first {
+		dst = binary.LittleEndian.AppendUint32(dst, c)
 	}
 	for _, v := range t.count {
 		dst = binary.LittleEndian.AppendUint32(dst, math.Float32bits(float32(v)))
@@ -134,14 +161,23 @@ func (t *Tail) Append(dst []byte) []byte {
 // Decode reads what Append wrote and returns the rest.
 func (t *Tail) Decode(src []byte) ([]byte, error) {
 	n, k := binary.Uvarint(src)
-	if k <= 0 || len(src) < k+4*8+bins*4 {
+	if k <= 0 {
 		return nil, errors.New("calibration state: too short")
 	}
-	src = src[k:]
+	early, l := binary.Uvarint(src[k:])
+	if l <= 0 || len(src) < k+l+4*8+2*bins*4 {
+		return nil, errors.New("calibration state: too short")
+	}
+	t.early = int(early)
+	src = src[k+l:]
 	t.sinceRefit = int(n)
 	for _, v := range [...]*float64{&t.total, &t.knee, &t.kneeP, &t.scale} {
 		*v = math.Float64frombits(binary.LittleEndian.Uint64(src))
 		src = src[8:]
+	}
+	for i := range t.first {
+		t.first[i] = binary.LittleEndian.Uint32(src)
+		src = src[4:]
 	}
 	for i := range t.count {
 		t.count[i] = float64(math.Float32frombits(binary.LittleEndian.Uint32(src)))

@@ -56,24 +56,20 @@ func alike(v *feature.View, dst []detect.Finding) []detect.Finding {
 		return dst
 	}
 	var found [len(v.Templates)]detect.Finding
-	n, objects := 0, -1
+	n := 0
 	for i, e := range v.Templates[:v.NumTemplates] {
 		if e == nil {
 			continue
 		}
-		r, ok := v.Shared.Joining(e, v.SinceStart)
-		if !ok {
-			continue
+		if v.Objects&(1<<i) != 0 {
+			if r, ok := v.Shared.Reach(e); ok {
+				dst = append(dst, detect.Finding{Reading: r, Entity: e, LogP: tail.CountLogSF(r.Observed, r.Mean, r.Variance)})
+			}
 		}
-		f := detect.Finding{Reading: r, Entity: e, LogP: tail.CountLogSF(r.Observed, r.Mean, r.Variance)}
-		if v.Objects&(1<<i) != 0 && (objects < 0 || f.LogP < found[objects].LogP) {
-			objects = n
+		if r, ok := v.Shared.Joining(e, v.SinceStart); ok {
+			found[n] = detect.Finding{Reading: r, Entity: e, LogP: tail.CountLogSF(r.Observed, r.Mean, r.Variance)}
+			n++
 		}
-		found[n] = f
-		n++
-	}
-	if objects >= 0 {
-		dst = append(dst, found[objects])
 	}
 	if half := (v.NumTemplates + 1) / 2; n >= half {
 		slices.SortFunc(found[:n], func(a, b detect.Finding) int { return cmp.Compare(a.LogP, b.LogP) })

@@ -17,7 +17,7 @@ type Detector struct{}
 // Info declares the detector.
 func (Detector) Info() detect.Info {
 	return detect.Info{
-		Name: "credential-misuse", Version: "2", Severity: alert.High, Rank: 80, Direct: true,
+		Name: "credential-misuse", Version: "2", Severity: alert.High, Rank: 80, Direct: true, Cause: true,
 		Title: "the credentials of %s are used as never before",
 		Techniques: []alert.Technique{
 			{Framework: "ATT&CK", Version: "18", ID: "T1078.004", Name: "Cloud Accounts"},

@@ -238,21 +238,40 @@ func (s *Shared) Read(e *Entity, c Crowd, sc Scale) (Reading, bool) {
 	return r, true
 }
 
-// Joining returns how many agents took up a template within a day, against what templates attract: nearly all
-// stay with one agent, and one that is common already gains no more. The open day is completed with what the
-// days before brought. ok is false in the first days of a stream, when everything is new.
+// Joining returns how many agents took up a template within the hour, against what templates attract: nearly all stay
+// with one agent. ok is false in the first day of a stream, when everything is new.
 func (s *Shared) Joining(e *Entity, sinceStart int64) (r Reading, ok bool) {
 	p := &s.pools[e.Kind]
-	prior := Moments{p.N[Day], p.Mean[Day][CrowdFresh], p.Var[Day][CrowdFresh]}
+	prior := Moments{p.N[Hour], p.Mean[Hour][CrowdFresh], p.Var[Hour][CrowdFresh]}
 	if prior.N < minWindows || sinceStart < settling || e.members.Len() < 3 {
 		return r, false
 	}
-	c := &e.cells[Day][CrowdFresh]
-	gone := float32(e.Last%86400) / 86400
-	r = Reading{Name: crowdNames[CrowdFresh], Scale: Day, Observed: float64(c.cur + min(c.mean, 2*c.cur+2)*(1-gone)), Peers: prior}
+	r = Reading{Name: crowdNames[CrowdFresh], Scale: Hour, Observed: float64(e.cells[Hour][CrowdFresh].cur), Peers: prior}
 	r.Mean, r.Variance = prior.Predictive()
 	return r, r.Observed > r.Mean+1
 }
+
+// Reach returns how many agents were seen with the entity in the three days up to its last event, against what
+// entities of its kind reach in a day. Its own past does not count: what many share every day is not less shared.
+func (s *Shared) Reach(e *Entity) (r Reading, ok bool) {
+	p := &s.pools[e.Kind]
+	prior := Moments{p.N[Day], p.Mean[Day][CrowdAgents], p.Var[Day][CrowdAgents]}
+	if prior.N < minWindows {
+		return r, false
+	}
+	since, n := e.Last/60-reachMinutes, 0
+	for _, m := range e.members.slots {
+		if m.minute != 0 && int64(m.minute) > since {
+			n++
+		}
+	}
+	r = Reading{Name: crowdNames[CrowdAgents], Scale: Day, Observed: float64(n), Peers: prior}
+	r.Mean, r.Variance = prior.Predictive()
+	return r, r.Observed > r.Mean && n >= 2
+}
+
+// reachMinutes is how far back Reach looks: campaigns come in waves.
+const reachMinutes = 3 * 1440
 
 // settling is for how many seconds a stream shows what everybody has always said.
 const settling = 24 * 3600

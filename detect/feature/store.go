@@ -154,6 +154,9 @@ func (s *Store) Len() int { return len(s.agents) }
 // Settled says that the stream is older than the time in which everything is new.
 func (s *Store) Settled() bool { return (s.now-s.start)/micros >= settling+86400 }
 
+// FirstDay is the first full day of the stream, in days since 1970: until its end everything is new.
+func (s *Store) FirstDay() int64 { return (s.start + 43_200*micros) / (86_400 * micros) }
+
 // Now is the latest event time seen, in microseconds.
 func (s *Store) Now() int64 { return s.now }
 
