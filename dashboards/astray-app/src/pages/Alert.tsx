@@ -682,6 +682,7 @@ const getStyles = (theme: GrafanaTheme2) => ({
       borderLeftColor: theme.colors.warning.border,
       background: theme.colors.warning.transparent,
     },
+    '& li[data-inside=true] time, & li[data-inside=true] span': { color: theme.colors.text.primary },
     '& li[data-kind=alert]': {
       borderLeftColor: theme.colors.error.border,
       fontWeight: theme.typography.fontWeightMedium,
