@@ -431,6 +431,9 @@ func (s *stage) clock(t *testing.T, ctx context.Context, db, q string) string {
 // An engine is killed with SIGKILL ten times at random moments and once at every point of the checkpoint
 // protocol, in the middle of a stream. The tables are those of an engine that nobody disturbed.
 func TestKilledAnywhereTheTablesAreThoseOfAnUndisturbedRun(t *testing.T) {
+	if underRace {
+		t.Skip("too slow under the race detector: make test-faults runs it")
+	}
 	ctx, cancel := context.WithTimeout(t.Context(), 8*time.Minute)
 	defer cancel()
 	points := pipeline.Points()
