@@ -42,6 +42,7 @@ type Finding struct {
 	feature.Reading
 	LogP   float64         // natural logarithm of P(at least this much | baseline)
 	Entity *feature.Entity // what misbehaves, nil for the agent of the event
+	Hint   bool            // it ranks an agent but does not alert: being unlike others is no misbehaviour
 	Text   string          // what to say instead of the count, without a full stop; "" to say the count
 }
 

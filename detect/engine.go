@@ -131,7 +131,7 @@ func (e *Engine) Observe(ev *event.Event) {
 			kind, id := entity(v, best.Entity)
 			e.top = Score{score, e.infos[i].Name, kind, id}
 		}
-		if p <= e.threshold && (e.infos[i].Direct || e.tails[i].Days() >= warmDays || raw >= coldRaw && !e.infos[i].Daily) {
+		if p <= e.threshold && !best.Hint && (e.infos[i].Direct || e.tails[i].Days() >= warmDays || raw >= coldRaw && !e.infos[i].Daily) {
 			e.crossed = append(e.crossed, crossing{i, p, best.Entity})
 		}
 	}

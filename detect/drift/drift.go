@@ -29,14 +29,16 @@ func (Detector) Info() detect.Info {
 }
 
 // overdispersion is by how much more the pauses of agents differ than a multinomial sample would, per pause.
-const overdispersion = 0.02
+const overdispersion = 0.005
 
 // Examine weighs the mix of operations and of pauses.
 func (Detector) Examine(s *feature.Store, v *feature.View, dst []detect.Finding) []detect.Finding {
 	if v.RhythmG > 0 {
 		g := v.RhythmG / (1 + overdispersion*float64(v.RhythmN-1))
 		if logP := tail.ChiSquareLogSF(g, 9); logP < -1 {
-			dst = append(dst, detect.Surprise("rhythm", fmt.Sprintf("the pauses between its %d events are unlike those of its peers", v.RhythmN+1), v.RhythmG, logP))
+			f := detect.Surprise("rhythm", fmt.Sprintf("the pauses between its %d events are unlike those of its peers", v.RhythmN+1), v.RhythmG, logP)
+			f.Hint = true
+			dst = append(dst, f)
 		}
 	}
 	if v.MixG > 0 {
