@@ -430,6 +430,23 @@ func (s *stage) clock(t *testing.T, ctx context.Context, db, q string) string {
 
 // An engine is killed with SIGKILL ten times at random moments and once at every point of the checkpoint
 // protocol, in the middle of a stream. The tables are those of an engine that nobody disturbed.
+// up waits until the database server answers engines again, through the door that they use.
+func (s *stage) up(t *testing.T, ctx context.Context) {
+	t.Helper()
+	tick := time.NewTicker(50 * time.Millisecond)
+	defer tick.Stop()
+	for begin := time.Now(); s.conn.Ping(ctx) != nil; {
+		select {
+		case <-tick.C:
+		case <-ctx.Done():
+			t.Fatal("the database server did not come back in time")
+		}
+		if time.Since(begin) > patience {
+			t.Fatalf("the database server did not come back in %v", patience)
+		}
+	}
+}
+
 func TestKilledAnywhereTheTablesAreThoseOfAnUndisturbedRun(t *testing.T) {
 	if underRace {
 		t.Skip("too slow under the race detector: make test-faults runs it")
@@ -459,6 +476,7 @@ func TestKilledAnywhereTheTablesAreThoseOfAnUndisturbedRun(t *testing.T) {
 			if attempt == 20 {
 				t.Fatalf("the engine never came to be killed at %q", l.Point)
 			}
+			s.up(t, ctx)
 		}
 		deaths++
 		t.Logf("life %d at %q killed %v after the start", n, l.Point, time.Since(t0).Round(10*time.Millisecond))
