@@ -306,6 +306,10 @@ func (d *demo) run(ctx context.Context, stop <-chan struct{}) (Result, error) {
 		feedEnded = nil
 		return Result{}, err
 	}
+	if d.world != nil { // before the feed has it: a world is one goroutine's
+		t := d.world.Truth()
+		d.truth = &t
+	}
 	go func() {
 		var err error
 		if d.world != nil {
@@ -315,10 +319,6 @@ func (d *demo) run(ctx context.Context, stop <-chan struct{}) (Result, error) {
 		}
 		d.feed.ended <- errors.Join(err, producer.Close())
 	}()
-	if d.world != nil {
-		t := d.world.Truth()
-		d.truth = &t
-	}
 	d.state.Phase, d.state.Progress, d.state.What = History, 0, ""
 	d.show()
 
