@@ -89,7 +89,7 @@ func demoCommand() *cobra.Command {
 	f.StringSliceVar(&cfg.Brokers, "kafka", nil, "brokers to use instead of the embedded one, `HOST:PORT`, separated by commas")
 	f.StringVar(&cfg.DSN, "clickhouse-dsn", os.Getenv("ASTRAY_CLICKHOUSE_DSN"), "ClickHouse database to use instead of the embedded one, as a `DSN`; better in ASTRAY_CLICKHOUSE_DSN")
 	f.Lookup("clickhouse-dsn").DefValue = ""
-	f.IntVar(&cfg.App.Partitions, "partitions", 4, "`NUMBER` of partitions of the topic of events")
+	f.IntVar(&cfg.App.Partitions, "partitions", 1, "`NUMBER` of partitions of the topic of events")
 	f.Float64Var(&budget, "alert-budget", 1, "false alerts per 1,000 agent-days to aim at")
 	f.BoolVar(&plain, "plain", false, "print lines, even to a terminal")
 	return c

@@ -717,14 +717,24 @@ func (a *Agent) hasRead(h uint32) bool {
 // normal nor evidence a second time: when the window closes, its excess is taken off the longer ones.
 func (a *Agent) Report() { a.Reported |= 1 }
 
+// partOfDay is how many seconds of a stream's first day may be missing for it to count as one.
+const partOfDay = 2 * 3600
+
 // roll closes the open window of one scale and opens window w.
 func (s *Store) roll(a *Agent, sc Scale, w int64) {
-	first := a.Window[sc] < 0
+	first, closed := a.Window[sc] < 0, a.Window[sc]
 	a.Window[sc] = w
 	if sc < Day {
 		a.Favourite[sc].N = 0
 	}
 	if first {
+		return
+	}
+	if first := s.start / micros; sc == Day && closed == first/scaleSeconds[Day] && first%scaleSeconds[Day] > partOfDay {
+		// A stream that began in the middle of a day: to learn that part would make every full day look busy.
+		for i := span[sc][0]; i < span[sc][1]; i++ {
+			a.Cells[i].Cur = 0
+		}
 		return
 	}
 	c := a.Cohort
