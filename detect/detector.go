@@ -30,6 +30,7 @@ type Info struct {
 	Techniques []alert.Technique
 	Next       string // what to check next, one imperative sentence
 	Daily      bool   // it looks at days as a whole: what else was told of an agent within the day explains it
+	Settles    bool   // it cannot speak before the stream has settled, and its calibration starts after that
 	Slow       bool   // its evidence builds up over hours: within a day it is one episode
 	Direct     bool   // what it reports is rare by itself: its probability is taken as it is
 	Cause      bool   // it tells why an agent misbehaves: with less evidence it still names what others found

@@ -52,7 +52,6 @@ type Engine struct {
 	crossed   []crossing
 	changed   []*episode
 	behind    []*episode // with behind set, in its order
-	lastView  feature.View
 }
 
 // track is what the engine remembers of an agent beside its features.
@@ -104,7 +103,6 @@ func (e *Engine) Observe(ev *event.Event) {
 	e.silences(ev)
 	e.catchUp(ev.Time)
 	v := e.store.Update(ev)
-	e.lastView = *v
 	t := e.track(v.Agent, ev.Time)
 	e.top = Score{}
 	e.findings = e.findings[:0]
@@ -247,7 +245,7 @@ func (e *Engine) track(a *feature.Agent, now int64) *track {
 	}
 	if day > t.day {
 		for i := range t.max {
-			if e.infos[i].Name == "coordination" && !e.store.Settled() {
+			if e.infos[i].Settles && !e.store.Settled() {
 				continue // it could not speak yet
 			}
 			if t.day <= e.store.FirstDay() {
