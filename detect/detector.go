@@ -26,7 +26,7 @@ type Info struct {
 	Version    string
 	Title      string // "%s" stands for the entity
 	Severity   alert.Severity
-	Rank       int // of two detectors that explain one episode, the higher rank names it
+	Rank       int // of two detectors whose evidence is equally rare, the higher rank names the episode
 	Techniques []alert.Technique
 	Next       string // what to check next, one imperative sentence
 	Daily      bool   // it looks at days as a whole: what else was told of an agent within the day explains it
