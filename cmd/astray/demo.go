@@ -71,7 +71,7 @@ func demoCommand() *cobra.Command {
 					return fmt.Errorf("--truth: %s: %w", truth, err)
 				}
 			}
-			ctx, stop, release := signals(cmd.Context())
+			ctx, stop, release := signals(cmd.Context(), nil)
 			defer release()
 			return runDemo(ctx, stop, cfg, plain, events == "-", cmd.InOrStdin(), cmd.OutOrStdout(), cmd.ErrOrStderr())
 		},

@@ -13,6 +13,7 @@ import (
 
 func TestMain(m *testing.M) {
 	embedded.MaybeChild()
+	maybeAstray()
 	os.Exit(m.Run())
 }
 

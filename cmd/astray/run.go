@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"log/slog"
 	"os"
@@ -28,8 +29,8 @@ func runCommand() *cobra.Command {
 		Long: `Read the topic, detect, and store events and alerts in ClickHouse.
 
 Everything is configured in a YAML file; deploy/astray.yaml shows every key. Environment variables override it
-(ASTRAY_KAFKA_BROKERS overrides kafka.brokers), and the flags here override both. The first interrupt finishes what was
-begun and leaves the group; the second stops at once.`,
+(ASTRAY_KAFKA_BROKERS overrides kafka.brokers), and the flags here override both. A database or a broker that is not there
+yet is waited for. The first interrupt finishes what was begun and leaves the group; the second stops at once.`,
 		Example: "  astray run --config /etc/astray/astray.yaml\n" +
 			"  ASTRAY_CLICKHOUSE_PASSWORD=… astray run --kafka 127.0.0.1:9092 --clickhouse-dsn clickhouse://astray@127.0.0.1:9000/astray",
 		RunE: func(cmd *cobra.Command, _ []string) error {
@@ -48,9 +49,9 @@ begun and leaves the group; the second stops at once.`,
 			if err := cfg.Ready(); err != nil {
 				return usageError{err}
 			}
-			ctx, stop, release := signals(cmd.Context())
+			ctx, stop, release := signals(cmd.Context(), log)
 			defer release()
-			return app.Run(ctx, stop, appConfig(cfg, log))
+			return endingAtOnce(ctx, func() error { return app.Run(ctx, stop, appConfig(cfg, log)) })
 		},
 	}
 	s.flags(c)
@@ -104,8 +105,33 @@ func broker(c *config.Config) kafka.Config {
 	}
 }
 
+// endingAtOnce runs f and returns what it returns. Once ctx has ended it waits for it no longer than grace: whoever asks a
+// second time has a process that hangs on something that does not answer, and nothing that was promised hangs on an
+// orderly end.
+func endingAtOnce(ctx context.Context, f func() error) error {
+	const grace = time.Second
+	done := make(chan error, 1)
+	go func() { done <- f() }()
+	select {
+	case err := <-done:
+		return err
+	case <-ctx.Done():
+	}
+	t := time.NewTimer(grace)
+	defer t.Stop()
+	select {
+	case err := <-done:
+		if err == nil || !errors.Is(err, context.Canceled) {
+			return err
+		}
+	case <-t.C:
+	}
+	return errors.New("stopped at once; what was not checkpointed is worked through again at the next start")
+}
+
 // signals closes stop on the first interrupt or termination signal, and cancels the context on the second.
-func signals(parent context.Context) (ctx context.Context, stop <-chan struct{}, release func()) {
+// log, which may be nil, is told of the first.
+func signals(parent context.Context, log *slog.Logger) (ctx context.Context, stop <-chan struct{}, release func()) {
 	if parent == nil {
 		parent = context.Background()
 	}
@@ -115,7 +141,10 @@ func signals(parent context.Context) (ctx context.Context, stop <-chan struct{},
 	signal.Notify(in, os.Interrupt, syscall.SIGTERM)
 	go func() {
 		select {
-		case <-in:
+		case sig := <-in:
+			if log != nil {
+				log.Info("run: stopping; what was begun is finished first. A second signal stops at once", "signal", sig.String())
+			}
 			close(first)
 		case <-ctx.Done():
 			return

@@ -169,7 +169,7 @@ func versionCommand() *cobra.Command {
 
 // within runs act until the first signal.
 func within(cmd *cobra.Command, act func(ctx context.Context) error) error {
-	ctx, stop, release := signals(cmd.Context())
+	ctx, stop, release := signals(cmd.Context(), nil)
 	defer release()
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()

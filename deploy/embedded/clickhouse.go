@@ -294,6 +294,13 @@ func (s *Server) Crash() {
 	<-s.done
 }
 
+// Signal sends a signal to the process, as a test does that freezes it.
+func (s *Server) Signal(sig os.Signal) error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.cmd.Process.Signal(sig)
+}
+
 // Done is closed when the process that is running now has ended.
 func (s *Server) Done() <-chan struct{} {
 	s.mu.Lock()

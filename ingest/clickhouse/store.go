@@ -91,6 +91,23 @@ func OpenWith(ctx context.Context, o Options) (*Store, error) {
 	}}, nil
 }
 
+// CheckDSN reports what is wrong with a DSN, without asking anybody.
+func CheckDSN(dsn string) error {
+	if _, err := native.ParseDSN(dsn); err != nil {
+		return fmt.Errorf("clickhouse DSN: %w", redact(err))
+	}
+	return nil
+}
+
+// Ping reports whether the database of the DSN answers.
+func Ping(ctx context.Context, dsn string) error {
+	s, err := Open(ctx, dsn)
+	if err != nil {
+		return err
+	}
+	return s.Close()
+}
+
 // redact keeps the DSN, which may hold a password, out of what url.Parse says of it.
 func redact(err error) error {
 	var u *url.Error

@@ -157,6 +157,15 @@ func (c Config) Validate() error {
 	return nil
 }
 
+// Check is Validate, and reads the files that the configuration names.
+func (c Config) Check() error {
+	if err := c.Validate(); err != nil {
+		return err
+	}
+	_, _, err := c.security()
+	return err
+}
+
 // security builds the TLS configuration and the SASL mechanism, nil where unused.
 func (c Config) security() (*tls.Config, sasl.Mechanism, error) {
 	var t *tls.Config

@@ -68,6 +68,10 @@ type Config struct {
 	DeadRowsPerHour  int   // default 100,000
 	DeadBytesPerHour int64 // default 256 MiB
 
+	// StartPause is the pause after the first failed attempt to reach ClickHouse or Kafka at the start, default 200 ms. It
+	// doubles up to a hundred times that.
+	StartPause time.Duration
+
 	// Failpoint is called at every point of pipeline.Points, for tests that end the process there.
 	Failpoint func(point string)
 
@@ -87,6 +91,7 @@ func (cfg Config) withDefaults() Config {
 	cfg.InsertTimeout = cmp.Or(cfg.InsertTimeout, clickhouse.DefaultInsertTimeout)
 	cfg.DeadRowsPerHour = cmp.Or(cfg.DeadRowsPerHour, 100_000)
 	cfg.DeadBytesPerHour = cmp.Or(cfg.DeadBytesPerHour, 256<<20)
+	cfg.StartPause = cmp.Or(cfg.StartPause, 200*time.Millisecond)
 	cfg.HTTP.StalledAfter = cmp.Or(cfg.HTTP.StalledAfter, 2*time.Minute)
 	if cfg.Log == nil {
 		cfg.Log = slog.New(slog.DiscardHandler)
@@ -104,7 +109,7 @@ func processMetrics(version string, reg prometheus.Registerer) {
 	reg.MustRegister(build, collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
 }
 
-// Run migrates the schema and works on the topic until stop is closed (it drains, checkpoints, commits and leaves
+// Run waits for the database and the brokers, migrates the schema and works on the topic until stop is closed (it drains, checkpoints, commits and leaves
 // the group, then returns nil) or ctx ends (it stops at once; what was not checkpointed is worked through again).
 func Run(ctx context.Context, stop <-chan struct{}, cfg Config) (err error) {
 	cfg = cfg.withDefaults()
@@ -114,26 +119,67 @@ func Run(ctx context.Context, stop <-chan struct{}, cfg Config) (err error) {
 		return fmt.Errorf("detectors: %w", err)
 	}
 	processMetrics(cfg.Version, cfg.Registry)
-	taken, err := clickhouse.Migrate(ctx, cfg.DSN)
+	// From here on whoever asks can see what is waited for.
+	if cfg.HTTP.Listen != "" {
+		gather, ok := cfg.Registry.(prometheus.Gatherer)
+		if !ok {
+			return errors.New("metrics: the registry cannot be served")
+		}
+		health := &health{gather: gather, stalledAfter: cfg.HTTP.StalledAfter, now: time.Now,
+			schema: func(ctx context.Context) error { return schemaCurrent(ctx, cfg.DSN) }}
+		var stopServing func() error
+		if stopServing, err = serve(cfg.HTTP, health, gather, log); err != nil {
+			return err
+		}
+		defer func() { err = errors.Join(err, stopServing()) }()
+	}
+	defer func() {
+		if errors.Is(err, errStopped) {
+			log.Info("app: stopped while it waited; nothing had been begun")
+			err = nil
+		}
+	}()
+	begin := starter{log: log, first: cfg.StartPause, limit: 100 * cfg.StartPause}
+	if err := clickhouse.CheckDSN(cfg.DSN); err != nil {
+		return err
+	}
+	err = begin.await(ctx, stop, "ClickHouse", func(ctx context.Context) error {
+		lim, cancel := context.WithTimeout(ctx, cfg.InsertTimeout)
+		defer cancel()
+		return clickhouse.Ping(lim, cfg.DSN)
+	})
 	if err != nil {
 		return err
 	}
-	log.Info("app: the schema is current", "steps_taken", len(taken))
-	if len(cfg.Retention) > 0 {
-		changed, err := clickhouse.SetRetention(ctx, cfg.DSN, cfg.Retention)
+	err = begin.await(ctx, stop, "the schema of ClickHouse", func(ctx context.Context) error {
+		taken, err := clickhouse.Migrate(ctx, cfg.DSN)
 		if err != nil {
 			return err
 		}
+		log.Info("app: the schema is current", "steps_taken", len(taken))
+		changed, err := clickhouse.SetRetention(ctx, cfg.DSN, cfg.Retention)
 		if len(changed) > 0 {
 			log.Info("app: retention changed", "tables", changed)
 		}
+		return err
+	})
+	if err != nil {
+		return err
 	}
-	db, err := clickhouse.OpenWith(ctx, clickhouse.Options{DSN: cfg.DSN, InsertTimeout: cfg.InsertTimeout, Log: log})
+	var db *clickhouse.Store
+	err = begin.await(ctx, stop, "ClickHouse", func(ctx context.Context) (err error) {
+		db, err = clickhouse.OpenWith(ctx, clickhouse.Options{DSN: cfg.DSN, InsertTimeout: cfg.InsertTimeout, Log: log})
+		return err
+	})
 	if err != nil {
 		return err
 	}
 	defer func() { err = errors.Join(err, db.Close()) }()
-	book, err := ledger.Open(ctx, cfg.DSN)
+	var book *ledger.Ledger
+	err = begin.await(ctx, stop, "ClickHouse", func(ctx context.Context) (err error) {
+		book, err = ledger.Open(ctx, cfg.DSN)
+		return err
+	})
 	if err != nil {
 		return err
 	}
@@ -141,7 +187,7 @@ func Run(ctx context.Context, stop <-chan struct{}, cfg Config) (err error) {
 
 	judge := newJudge(book, cfg.Suppressions, time.Now, log, cfg.Registry)
 	// An alert that is allowed must not be raised because its rule was not read yet.
-	if err := judge.poll(ctx); err != nil {
+	if err := begin.await(ctx, stop, "suppressions and verdicts in ClickHouse", judge.poll); err != nil {
 		return err
 	}
 
@@ -152,8 +198,13 @@ func Run(ctx context.Context, stop <-chan struct{}, cfg Config) (err error) {
 
 	bus := cfg.Kafka
 	bus.Brokers, bus.Group, bus.Topic, bus.Log, bus.Metrics = cfg.Brokers, cfg.Group, cfg.EventsTopic, log, kafka.NewMetrics(cfg.Registry)
-	err = kafka.CreateTopics(ctx, bus, kafka.TopicSpec{Name: cfg.EventsTopic, Partitions: cfg.Partitions, Replicas: cfg.Replicas},
-		kafka.TopicSpec{Name: cfg.AlertsTopic, Replicas: cfg.Replicas}, kafka.TopicSpec{Name: cfg.DeadTopic, Replicas: cfg.Replicas})
+	if err := bus.Check(); err != nil {
+		return err
+	}
+	err = begin.await(ctx, stop, "Kafka", func(ctx context.Context) error {
+		return kafka.CreateTopics(ctx, bus, kafka.TopicSpec{Name: cfg.EventsTopic, Partitions: cfg.Partitions, Replicas: cfg.Replicas},
+			kafka.TopicSpec{Name: cfg.AlertsTopic, Replicas: cfg.Replicas}, kafka.TopicSpec{Name: cfg.DeadTopic, Replicas: cfg.Replicas})
+	})
 	if err != nil {
 		return err
 	}
@@ -183,19 +234,6 @@ func Run(ctx context.Context, stop <-chan struct{}, cfg Config) (err error) {
 		return err
 	}
 
-	if cfg.HTTP.Listen != "" {
-		gather, ok := cfg.Registry.(prometheus.Gatherer)
-		if !ok {
-			return errors.New("metrics: the registry cannot be served")
-		}
-		health := &health{gather: gather, stalledAfter: cfg.HTTP.StalledAfter, now: time.Now,
-			schema: func(ctx context.Context) error { return schemaCurrent(ctx, cfg.DSN) }}
-		var stopServing func() error
-		if stopServing, err = serve(cfg.HTTP, health, gather, log); err != nil {
-			return err
-		}
-		defer func() { err = errors.Join(err, stopServing()) }()
-	}
 	if cfg.Receive.Listen != "" {
 		var stopReceiving func() error
 		if stopReceiving, err = receive(ctx, cfg.Receive, bus, cfg.EventsTopic, log, cfg.Registry); err != nil {

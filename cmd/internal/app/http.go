@@ -124,15 +124,23 @@ type health struct {
 	waitingSince  time.Time // for partitions that are assigned and not taken over
 }
 
-// schemaEvery is how long an answer about the schema counts, so that probes do not load the database.
-const schemaEvery = 15 * time.Second
+// schemaEvery is how long an answer about the schema counts, so that probes do not load the database; schemaAgain is how
+// long one counts that says no, as it does while the database is started.
+const (
+	schemaEvery = 15 * time.Second
+	schemaAgain = time.Second
+)
 
 // check returns what is wrong, nothing when the process is ready.
 func (h *health) check(ctx context.Context) (bad []string) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	now := h.now()
-	if h.schemaChecked.IsZero() || now.Sub(h.schemaChecked) >= schemaEvery {
+	good := schemaEvery
+	if h.schemaErr != nil {
+		good = schemaAgain
+	}
+	if h.schemaChecked.IsZero() || now.Sub(h.schemaChecked) >= good {
 		lim, cancel := context.WithTimeout(ctx, 3*time.Second)
 		err := h.schema(lim)
 		cancel()

@@ -3,7 +3,7 @@
 -- who touched this resource. The order key serves the first, bloom indexes the others, a text index the words of posts.
 -- A block of rows never spans two days, so that an insert is atomic. Rows are kept from when they came, so that
 -- old history can be brought in.
-CREATE TABLE events (
+CREATE TABLE IF NOT EXISTS events (
     id String CODEC(ZSTD(1)),
     time DateTime64(6, 'UTC') CODEC(DoubleDelta, ZSTD(1)),
     kind LowCardinality(String) CODEC(ZSTD(1)),
@@ -56,4 +56,4 @@ TTL toDateTime(ingested_at) + INTERVAL 180 DAY
 SETTINGS non_replicated_deduplication_window = 10000, ttl_only_drop_parts = 1;
 
 -- +goose Down
-DROP TABLE events;
+DROP TABLE IF EXISTS events;

@@ -1,6 +1,6 @@
 -- +goose Up
 -- Of two rows of an alert the one with the higher revision is the later; merging keeps that one.
-CREATE TABLE alerts (
+CREATE TABLE IF NOT EXISTS alerts (
     id String, revision UInt64,
     time DateTime64(6, 'UTC'), first_seen DateTime64(6, 'UTC'), last_seen DateTime64(6, 'UTC'),
     detector LowCardinality(String), entity_kind LowCardinality(String), entity_id String, agent_ids Array(String),
@@ -19,14 +19,14 @@ TTL toDateTime(written_at) + INTERVAL 730 DAY;
 
 -- Append-only: what people did with an alert, and when. The state of an alert is derived from it.
 -- action: acknowledge, assign (value: to whom), comment, close (value: verdict), reopen, severity (value: the new one)
-CREATE TABLE alert_actions (
+CREATE TABLE IF NOT EXISTS alert_actions (
     alert_id String, time DateTime64(6, 'UTC') DEFAULT now64(6), id UUID DEFAULT generateUUIDv4(),
     who String, action LowCardinality(String), value String, why String
 ) ENGINE = MergeTree ORDER BY (alert_id, time, id);
 
 -- A suppression hides alerts of a detector, an entity, or both ('' is any). Append-only as well: removing one is a
 -- further row with a higher revision.
-CREATE TABLE suppressions (
+CREATE TABLE IF NOT EXISTS suppressions (
     id UUID DEFAULT generateUUIDv4(), revision UInt64 DEFAULT toUnixTimestamp64Micro(now64(6)),
     time DateTime64(6, 'UTC') DEFAULT now64(6), who String, why String,
     detector String, entity_kind String, entity_id String, pattern String,
@@ -35,7 +35,7 @@ CREATE TABLE suppressions (
 
 -- One row for each alert: its newest revision and what people made of it. severity is the one that counts, an
 -- analyst's if there is one; severity_detected is the detector's.
-CREATE VIEW alerts_latest AS
+CREATE VIEW IF NOT EXISTS alerts_latest AS
 SELECT a.* REPLACE (if(s.severity_set = '', a.severity, s.severity_set) AS severity), a.severity AS severity_detected,
     multiIf(s.turn = 'acknowledge', 'acknowledged', s.turn = 'close', 'closed', 'open') AS state,
     s.assignee AS assignee, if(s.turn = 'close', s.closed_as, '') AS verdict, s.actions AS actions, s.acted_at AS acted_at
@@ -51,7 +51,7 @@ LEFT JOIN (
 ) AS s ON s.alert_id = a.id;
 
 -- +goose Down
-DROP VIEW alerts_latest;
-DROP TABLE suppressions;
-DROP TABLE alert_actions;
-DROP TABLE alerts;
+DROP VIEW IF EXISTS alerts_latest;
+DROP TABLE IF EXISTS suppressions;
+DROP TABLE IF EXISTS alert_actions;
+DROP TABLE IF EXISTS alerts;

@@ -1,6 +1,6 @@
 -- +goose Up
 -- The suppression that hides an alert; the alert is stored all the same.
-ALTER TABLE alerts ADD COLUMN suppressed_by String DEFAULT '' AFTER cohort;
+ALTER TABLE alerts ADD COLUMN IF NOT EXISTS suppressed_by String DEFAULT '' AFTER cohort;
 
 CREATE OR REPLACE VIEW alerts_latest AS
 SELECT a.* REPLACE (if(s.severity_set = '', a.severity, s.severity_set) AS severity), a.severity AS severity_detected,
@@ -19,14 +19,14 @@ LEFT JOIN (
 
 -- Append-only: what people did with a dead letter. action: claim (about to be written to its topic again), replay
 -- (it was), dismiss. A claim without a replay is a replay whose outcome nobody knows.
-CREATE TABLE dead_letter_actions (
+CREATE TABLE IF NOT EXISTS dead_letter_actions (
     topic LowCardinality(String), partition Int32, offset Int64, idx UInt32,
     time DateTime64(6, 'UTC') DEFAULT now64(6), who String, action LowCardinality(String), why String
 ) ENGINE = MergeTree ORDER BY (topic, partition, offset, idx, time)
 TTL toDateTime(time) + INTERVAL 365 DAY;
 
 -- +goose Down
-DROP TABLE dead_letter_actions;
+DROP TABLE IF EXISTS dead_letter_actions;
 CREATE OR REPLACE VIEW alerts_latest AS
 SELECT a.* REPLACE (if(s.severity_set = '', a.severity, s.severity_set) AS severity), a.severity AS severity_detected,
     multiIf(s.turn = 'acknowledge', 'acknowledged', s.turn = 'close', 'closed', 'open') AS state,
@@ -41,4 +41,4 @@ LEFT JOIN (
         count() AS actions, max(time) AS acted_at
     FROM alert_actions GROUP BY alert_id
 ) AS s ON s.alert_id = a.id;
-ALTER TABLE alerts DROP COLUMN suppressed_by;
+ALTER TABLE alerts DROP COLUMN IF EXISTS suppressed_by;
