@@ -19,6 +19,7 @@ import (
 	"github.com/astray-dev/astray/ingest/clickhouse"
 	"github.com/astray-dev/astray/ingest/event"
 	"github.com/astray-dev/astray/ingest/pipeline"
+	"github.com/astray-dev/astray/ingest/simulate"
 )
 
 var server *embedded.Server
@@ -290,4 +291,60 @@ func BenchmarkBlocks(b *testing.B) {
 		}
 	}
 	b.ReportMetric(float64(b.N)/b.Elapsed().Seconds(), "rows/s")
+}
+
+// BenchmarkStorage measures what an event of a simulated world takes on the disk once its parts are merged, and
+// logs (with -v) which columns take it.
+func BenchmarkStorage(b *testing.B) {
+	ctx := context.Background()
+	_, conn, store := database(b)
+	for b.Loop() {
+		world, err := simulate.New(simulate.Config{Agents: 300, Days: 3, Seed: 1, Start: time.Date(2026, 3, 2, 0, 0, 0, 0, time.UTC)})
+		if err != nil {
+			b.Fatal(err)
+		}
+		if err := conn.Exec(ctx, "TRUNCATE TABLE events"); err != nil {
+			b.Fatal(err)
+		}
+		w := store.NewBlock(pipeline.Checkpoint{Topic: "t", Epoch: 1})
+		day := int64(-1)
+		var ev event.Event
+		for n := int64(0); world.Next(&ev); n++ {
+			// A block never spans two days.
+			if d := int64(ev.Time) / 86_400e6; w.Rows() == 50_000 || d != day {
+				if err := w.Flush(ctx); err != nil {
+					b.Fatal(err)
+				}
+				day = d
+			}
+			w.Append(&ev, event.Position{Topic: "t", Offset: n}, false)
+		}
+		if err := errors.Join(w.Flush(ctx), conn.Exec(ctx, "OPTIMIZE TABLE events FINAL")); err != nil {
+			b.Fatal(err)
+		}
+		w.Close()
+	}
+	var rows, disk uint64
+	if err := conn.QueryRow(ctx, `SELECT sum(rows), sum(bytes_on_disk) FROM system.parts
+		WHERE database = currentDatabase() AND table = 'events' AND active`).Scan(&rows, &disk); err != nil {
+		b.Fatal(err)
+	}
+	b.ReportMetric(float64(disk)/float64(rows), "B/event")
+	columns, err := conn.Query(ctx, `SELECT name, data_compressed_bytes / ?, data_uncompressed_bytes / ? FROM system.columns
+		WHERE database = currentDatabase() AND table = 'events' ORDER BY data_compressed_bytes DESC LIMIT 16`, float64(rows), float64(rows))
+	if err != nil {
+		b.Fatal(err)
+	}
+	defer columns.Close()
+	for columns.Next() {
+		var name string
+		var packed, plain float64
+		if err := columns.Scan(&name, &packed, &plain); err != nil {
+			b.Fatal(err)
+		}
+		b.Logf("%-16s %6.2f of %6.2f B/event", name, packed, plain)
+	}
+	if err := columns.Err(); err != nil {
+		b.Fatal(err)
+	}
 }
