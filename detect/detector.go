@@ -35,7 +35,7 @@ type Info struct {
 	Direct     bool   // what it reports is rare by itself: its probability is taken as it is
 	Cause      bool   // it tells why an agent misbehaves: with less evidence it still names what others found
 	General    bool   // other behaviours show it as well: it names an episode only when it is by far the clearest
-	Where      string // SQL condition on events that narrows an entity's events to the behaviour's
+	Where      string // SQL condition on events that narrows an entity's events to the behaviour's; empty for all
 }
 
 // Finding is one feature that departs from its baseline.

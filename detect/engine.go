@@ -635,7 +635,11 @@ func phrase(f Finding) string {
 	if f.Text != "" {
 		return f.Text
 	}
-	return fmt.Sprintf("%s %s in %s", number(f.Observed), strings.ReplaceAll(f.Name, "_", " "), window(f.Scale))
+	observed := f.Observed
+	if observed >= 1 {
+		observed = math.Round(observed) // what is counted comes whole, though a window lets go of it by and by
+	}
+	return fmt.Sprintf("%s %s in %s", number(observed), strings.ReplaceAll(f.Name, "_", " "), window(f.Scale))
 }
 
 func window(s feature.Scale) string {
@@ -671,7 +675,10 @@ func query(a *alert.Alert, where string) string {
 		}
 		whose = "agent_id IN (" + strings.Join(ids, ", ") + ")"
 	}
-	return fmt.Sprintf("SELECT * FROM events WHERE %s AND time >= toDateTime64('%s', 6, 'UTC') AND time <= toDateTime64('%s', 6, 'UTC') AND %s ORDER BY time",
+	if where != "" {
+		where = " AND (" + where + ")"
+	}
+	return fmt.Sprintf("SELECT * FROM events WHERE %s AND time >= toDateTime64('%s', 6, 'UTC') AND time <= toDateTime64('%s', 6, 'UTC')%s ORDER BY time",
 		whose, a.FirstSeen.Format(layout), a.LastSeen.Format(layout), where)
 }
 

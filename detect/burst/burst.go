@@ -24,8 +24,7 @@ func (Detector) Info() detect.Info {
 			{Framework: "ATLAS", Version: "5", ID: "AML.T0029", Name: "Denial of AI Service"},
 			{Framework: "OWASP Agentic", Version: "2026", ID: "ASI08", Name: "Cascading Failures"},
 		},
-		Next:  "Check whether a deployment or a retry loop explains the rate before throttling the agent.",
-		Where: "1",
+		Next: "Check whether a deployment or a retry loop explains the rate before throttling the agent.",
 	}
 }
 

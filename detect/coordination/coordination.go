@@ -27,8 +27,7 @@ func (Detector) Info() detect.Info {
 			{Framework: "ATLAS", Version: "5", ID: "AML.T0103", Name: "Deploy AI Agent"},
 			{Framework: "OWASP Agentic", Version: "2026", ID: "ASI10", Name: "Rogue Agents"},
 		},
-		Next:  "Check whether the agents share an owner, a source or an age before acting on all of them.",
-		Where: "1",
+		Next: "Check whether the agents share an owner, a source or an age before acting on all of them.",
 	}
 }
 

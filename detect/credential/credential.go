@@ -26,8 +26,7 @@ func (Detector) Info() detect.Info {
 			{Framework: "OWASP NHI", Version: "2025", ID: "NHI1", Name: "Improper Offboarding"},
 			{Framework: "OWASP NHI", Version: "2025", ID: "NHI2", Name: "Secret Leakage"},
 		},
-		Next:  "Check with the owner whether the key was moved, and rotate it if not.",
-		Where: "1",
+		Next: "Check with the owner whether the key was moved, and rotate it if not.",
 	}
 }
 

@@ -23,8 +23,7 @@ func (Detector) Info() detect.Info {
 			{Framework: "ATT&CK", Version: "18", ID: "T1685", Name: "Disable or Modify Tools"},
 			{Framework: "OWASP Agentic", Version: "2026", ID: "ASI10", Name: "Rogue Agents"},
 		},
-		Next:  "Check whether the agent's task or model changed.",
-		Where: "1",
+		Next: "Check whether the agent's task or model changed.",
 	}
 }
 

@@ -24,8 +24,7 @@ func (Detector) Info() detect.Info {
 			{Framework: "ATLAS", Version: "5", ID: "AML.T0091.000", Name: "Use Alternate Authentication Material"},
 			{Framework: "OWASP Agentic", Version: "2026", ID: "ASI03", Name: "Identity and Privilege Abuse"},
 		},
-		Next:  "Check which credential opened the new services and revoke it if nobody ordered the change.",
-		Where: "1",
+		Next: "Check which credential opened the new services and revoke it if nobody ordered the change.",
 	}
 }
 

@@ -19,8 +19,7 @@ func (Detector) Info() detect.Info {
 		Techniques: []alert.Technique{
 			{Framework: "ATT&CK", Version: "18", ID: "T1685", Name: "Disable or Modify Tools"},
 		},
-		Next:  "Check whether the agent was stopped on purpose, and whether its key is used elsewhere.",
-		Where: "1",
+		Next: "Check whether the agent was stopped on purpose, and whether its key is used elsewhere.",
 	}
 }
 

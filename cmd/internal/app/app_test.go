@@ -137,6 +137,12 @@ func TestEventsBecomeRowsAndAlertsOverARestart(t *testing.T) {
 	if err := conn.QueryRow(ctx, "SELECT query FROM astray.alerts FINAL WHERE entity_id = 'agent-4'").Scan(&query); err != nil {
 		t.Fatal(err)
 	}
+	// The agent's story: what it read, with the alert in the place where it was raised.
+	if reads, alerts := count(`SELECT count() FROM astray.agent_timeline(agent = 'agent-4', from = '2026-03-02 09:20:00', to = '2026-03-02 09:21:00')
+		WHERE kind = 'api_call' AND resource LIKE 'profile/%'`), count(`SELECT count() FROM astray.agent_timeline(agent = 'agent-4', from = '2026-03-02 09:20:00', to = '2026-03-02 09:21:00')
+		WHERE kind = 'alert' AND alert != ''`); reads != 300 || alerts != 1 {
+		t.Errorf("the timeline has %d of 300 reads and %d alerts, want 1", reads, alerts)
+	}
 	inside := native.Context(ctx, native.WithSettings(native.Settings{"max_result_rows": 0}))
 	rows, err := conn.Query(inside, "SELECT count() FROM ("+replaceFrom(query)+")")
 	if err != nil {
