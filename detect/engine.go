@@ -25,6 +25,9 @@ type Config struct {
 	Budget float64
 	// Gap is how long an episode may pause and still be the same alert. Default one hour.
 	Gap time.Duration
+	// Watch, when set, is shown what each detector made of each event at which it spoke, before any alert is raised.
+	// It is for tests and tuning; the Look is valid until it returns.
+	Watch func(*Look)
 }
 
 // Score is the highest score any detector gave at an event.
@@ -129,7 +132,11 @@ func (e *Engine) Observe(ev *event.Event) {
 			kind, id := entity(v, best.Entity)
 			e.top = Score{score, e.infos[i].Name, kind, id}
 		}
-		if p <= e.threshold && !best.Hint && (e.infos[i].Direct || e.tails[i].Days() >= warmDays || raw >= coldRaw && !e.infos[i].Daily) {
+		held := e.held(i, p, raw, best.Hint)
+		if e.cfg.Watch != nil {
+			e.watch(i, v.Agent.ID, ev.Time, *best, raw, p, held)
+		}
+		if held == "" {
 			e.crossed = append(e.crossed, crossing{i, p, best.Entity})
 		}
 	}
@@ -444,6 +451,14 @@ func (e *Engine) silences(ev *event.Event) {
 		raw := -logP / math.Ln10
 		t.max[e.silence] = max(t.max[e.silence], float32(raw))
 		p := e.p(e.silence, raw)
+		if e.cfg.Watch != nil {
+			f := Finding{Reading: feature.Reading{Name: "pause_seconds", Scale: feature.Day, Observed: math.Round(s.Pause), Mean: math.Round(s.Usual)}, LogP: logP}
+			held := ""
+			if p > e.threshold {
+				held = heldP
+			}
+			e.watch(e.silence, s.Agent.ID, e.store.Now(), f, raw, p, held)
+		}
 		if p > e.threshold {
 			return
 		}
