@@ -48,6 +48,8 @@ type Engine struct {
 	store     *feature.Store
 	tracks    map[uint64]*track
 	shared    map[uint64]*episode // open alerts about what agents share, by entity
+	aliases   map[uint64]uint64   // entities that are told with another's alert, and that other
+	aliased   []uint64            // those since the last checkpoint
 	cause     int                 // index of the detector of misused credentials, -1 when it is not run
 	silence   int                 // index of the detector of silences, -1 when it is not run
 	top       Score
@@ -87,7 +89,7 @@ func New(cfg Config, detectors ...Detector) *Engine {
 		cfg.Gap = time.Hour
 	}
 	e := &Engine{cfg: cfg, detectors: detectors, tails: make([]calibrate.Tail, len(detectors)),
-		store: feature.NewStore(), tracks: map[uint64]*track{}, shared: map[uint64]*episode{}, silence: -1, cause: -1}
+		store: feature.NewStore(), tracks: map[uint64]*track{}, shared: map[uint64]*episode{}, aliases: map[uint64]uint64{}, silence: -1, cause: -1}
 	for i, d := range detectors {
 		e.infos = append(e.infos, d.Info())
 		if e.infos[i].Cause {
@@ -168,8 +170,8 @@ const causeRaw = 2.5
 // told reports whether a detector's alert about the entity is open: calibration hears of what is shared once, not from
 // each agent that has a part in it.
 func (e *Engine) told(x *feature.Entity, detector int) bool {
-	o := e.shared[x.Key]
-	return o != nil && o.has(detector) && e.current(o, x.Last*micros) != nil
+	o := e.about(x.Key, x.Last*micros)
+	return o != nil && o.has(detector)
 }
 
 const (
@@ -282,12 +284,77 @@ func (e *Engine) current(o *episode, now int64) *episode {
 	return o
 }
 
+// about returns the open alert that tells of a shared entity, its own or another's, nil when there is none.
+func (e *Engine) about(key uint64, now int64) *episode {
+	if o := e.current(e.shared[key], now); o != nil {
+		return o
+	}
+	if other, ok := e.aliases[key]; ok {
+		return e.current(e.shared[other], now)
+	}
+	return nil
+}
+
+// crowd is the names of the agents that have a part in what crossed. An operation that everybody uses is none of
+// everybody's doing: of a target's agents only as many count as the finding does, those seen last.
+func (e *Engine) crowd(c crossing) []string {
+	names := c.entity.Names
+	if c.entity.Kind == feature.Target {
+		n := 0.0
+		for _, f := range e.findings {
+			if f.Entity == c.entity {
+				n = max(n, f.Observed)
+			}
+		}
+		names = names[max(0, len(names)-int(n)):]
+	}
+	return names
+}
+
+// sameHand returns the open alert of the same detector that is about mostly the same agents at the same time: a swarm that goes from object to
+// object, or whose text has several templates, is one cause and one alert. Its entity is an alias from then on.
+func (e *Engine) sameHand(c crossing, now int64) *episode {
+	names := e.crowd(c)
+	var best *episode
+	most := 1 // two agents in common are the least
+	for _, o := range e.shared {
+		if !o.has(c.detector) || e.current(o, now) == nil || now-o.last > e.cfg.Gap.Microseconds() {
+			continue
+		}
+		n := 0
+		for _, name := range names {
+			if slices.Contains(o.alert.AgentIDs, name) {
+				n++
+			}
+		}
+		if 3*n < 2*min(len(names), len(o.alert.AgentIDs)) {
+			continue
+		}
+		if n > most || n == most && best != nil && o.alert.ID < best.alert.ID {
+			best, most = o, n
+		}
+	}
+	if best == nil {
+		return nil
+	}
+	e.aliases[c.entity.Key] = best.key
+	e.aliased = append(e.aliased, c.entity.Key)
+	for _, name := range names {
+		if !slices.Contains(best.alert.AgentIDs, name) && len(best.alert.AgentIDs) < maxAgentIDs {
+			best.alert.AgentIDs = append(best.alert.AgentIDs, name)
+		}
+	}
+	return best
+}
+
 func (e *Engine) raise(v *feature.View, t *track, c crossing) {
 	now := v.Event.Time
 	info := e.infos[c.detector]
 	var o *episode
 	if c.entity != nil {
-		o = e.current(e.shared[c.entity.Key], now)
+		if o = e.about(c.entity.Key, now); o == nil {
+			o = e.sameHand(c, now)
+		}
 	} else {
 		o = e.current(t.open, now)
 		if o == nil && t.open != nil && t.open.has(c.detector) && now-t.open.last < sameGap*e.cfg.Gap.Microseconds() {
@@ -299,7 +366,7 @@ func (e *Engine) raise(v *feature.View, t *track, c crossing) {
 		if o != nil && !o.has(c.detector) && !info.Daily && now-o.alert.Time.UnixMicro() > e.cfg.Gap.Microseconds() {
 			o = nil // something else, and long after: an alert of its own
 		}
-		if with := e.current(e.shared[t.with], now); o == nil && with != nil && with.has(c.detector) {
+		if with := e.about(t.with, now); o == nil && with != nil && with.has(c.detector) {
 			// The agent's part in something shared.
 			o = with
 		}
@@ -314,7 +381,8 @@ func (e *Engine) raise(v *feature.View, t *track, c crossing) {
 		if c.entity != nil {
 			e.shared[c.entity.Key] = o
 			o.key = c.entity.Key
-			o.alert.AgentIDs = append(o.alert.AgentIDs, c.entity.Names...)
+			o.alert.AgentIDs = append(o.alert.AgentIDs, e.crowd(c)...)
+			delete(e.aliases, o.key)
 		} else {
 			t.open = o
 		}
@@ -620,7 +688,7 @@ func reason(fs []Finding, info Info, v *feature.View, e *feature.Entity) string 
 		lo, hi := tail.CountBand(0.95, f.Mean, f.Variance)
 		fmt.Fprintf(&b, "; %s (95 %%: %s–%s)", number(f.Mean), number(lo), number(hi))
 		b.WriteString(" would have been normal")
-		if n := e.Members(); n > 1 {
+		if n := e.Members(); n > 1 && e.Kind != feature.Target {
 			fmt.Fprintf(&b, ", %s agents are known to take part", number(float64(n)))
 		}
 	case f.Own.N >= 6:

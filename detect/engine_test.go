@@ -15,11 +15,11 @@ import (
 
 const second = 1_000_000
 
-// world is four days of forty agents that read a handful of posts an hour, with what the test adds.
+// world is five days of forty agents that read a handful of posts an hour, with what the test adds.
 func world(seed uint64, each func(*event.Event), extra func(agent, minute int, emit func(event.Event))) {
 	rng := rand.New(rand.NewPCG(seed, 1))
 	n := 0
-	for minute := range 4 * 24 * 60 {
+	for minute := range 5 * 24 * 60 {
 		for agent := range 40 {
 			emit := func(e event.Event) {
 				n++
@@ -61,7 +61,7 @@ func run(seed uint64, extra func(agent, minute int, emit func(event.Event))) []a
 func TestQuietWorldIsQuiet(t *testing.T) {
 	for seed := range uint64(5) {
 		if got := run(seed, nil); len(got) > 1 {
-			t.Errorf("seed %d: %d alerts in 160 agent-days of ordinary traffic, first: %s", seed, len(got), got[0].Reason)
+			t.Errorf("seed %d: %d alerts in 200 agent-days of ordinary traffic, first: %s", seed, len(got), got[0].Reason)
 		}
 	}
 }
@@ -120,6 +120,42 @@ func TestEachBehaviourIsNamedOnce(t *testing.T) {
 		if len(a.Evidence) == 0 || a.Evidence[0].Observed <= a.Evidence[0].Upper || a.Reason == "" || a.EventCount < 1 {
 			t.Errorf("%s: the alert explains nothing: %+v", c.want, a)
 		}
+	}
+}
+
+// swarm is fourteen agents that vote on one post after the other, ten minutes each, and some who vote every day.
+func swarm(agent, minute int, emit func(event.Event)) {
+	vote := func(post int) {
+		emit(event.Event{Kind: event.Post, Access: event.Write, Action: "vote.create", Service: "votes", Resource: fmt.Sprint("post/", post)})
+	}
+	if (minute*13+agent*29)%170 == 0 {
+		vote(minute)
+	}
+	if agent >= 20 && agent < 34 && minute >= 6200 && minute < 6260 && minute%10 < 2 {
+		vote(90_000 + minute/10)
+	}
+}
+
+// A swarm that goes from post to post is one cause: one alert that names the agents, all of them and no others.
+func TestSwarmIsOneAlert(t *testing.T) {
+	var got []alert.Alert
+	for _, a := range run(3, swarm) {
+		if a.Detector == "coordination" {
+			got = append(got, a)
+		}
+	}
+	if len(got) != 1 {
+		t.Fatalf("%d alerts of a swarm: %+v", len(got), got)
+	}
+	theirs := 0
+	for _, id := range got[0].AgentIDs {
+		var n int
+		if _, err := fmt.Sscanf(id, "agent-%d", &n); err == nil && n >= 20 && n < 34 {
+			theirs++
+		}
+	}
+	if theirs != 14 || len(got[0].AgentIDs) > 16 {
+		t.Errorf("%d of its 14 agents among the %d named", theirs, len(got[0].AgentIDs))
 	}
 }
 

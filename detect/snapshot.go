@@ -36,13 +36,14 @@ type trackState struct {
 // episodeState is an open alert on disk. Detectors go by name: their places in the catalogue may change.
 type episodeState struct {
 	Version   int          `json:"version"`
-	Alert     *alert.Alert `json:"alert"`
-	Detector  string       `json:"detector"`
-	Detectors []string     `json:"detectors"`
-	Last      int64        `json:"last"`
-	Told      int64        `json:"told"`
+	Same      uint64       `json:"same,omitempty"` // the entity whose alert tells of this one too; nothing else then
+	Alert     *alert.Alert `json:"alert,omitempty"`
+	Detector  string       `json:"detector,omitempty"`
+	Detectors []string     `json:"detectors,omitempty"`
+	Last      int64        `json:"last,omitempty"`
+	Told      int64        `json:"told,omitempty"`
 	Behind    int64        `json:"behind,omitempty"`
-	Revision  uint64       `json:"revision"`
+	Revision  uint64       `json:"revision,omitempty"`
 	Cohort    string       `json:"cohort,omitempty"`
 }
 
@@ -119,7 +120,7 @@ func (e *Engine) Checkpoint(yield func(key string, state []byte) error) error {
 	}
 	for _, k := range slices.Sorted(maps.Keys(e.shared)) {
 		o := e.shared[k]
-		if o.saved == o.alert.Revision {
+		if _, alias := e.aliases[k]; alias || o.saved == o.alert.Revision {
 			continue
 		}
 		if err := put(episodeKey+strconv.FormatUint(k, 16), e.save(o)); err != nil {
@@ -127,6 +128,16 @@ func (e *Engine) Checkpoint(yield func(key string, state []byte) error) error {
 		}
 		o.saved = o.alert.Revision
 	}
+	for _, k := range e.aliased {
+		same, ok := e.aliases[k]
+		if !ok {
+			continue // it has an alert of its own again
+		}
+		if err := put(episodeKey+strconv.FormatUint(k, 16), episodeState{Version: trackVersion, Same: same}); err != nil {
+			return err
+		}
+	}
+	e.aliased = e.aliased[:0]
 	if len(ids) == 0 {
 		return nil
 	}
@@ -166,6 +177,9 @@ func (e *Engine) Restore(key string, state []byte) error {
 		}
 		if st.Version != trackVersion {
 			return fmt.Errorf("episode: %w", feature.ErrVersion)
+		}
+		if st.Same != 0 {
+			e.aliases[k] = st.Same
 		}
 		if o := e.load(&st); o != nil {
 			o.key, o.saved = k, o.alert.Revision

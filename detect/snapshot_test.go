@@ -21,6 +21,7 @@ func attacked(agent, minute int, emit func(event.Event)) {
 			emit(event.Event{Kind: event.APICall, Access: event.Read, Resource: fmt.Sprint("p/", minute*40+i)})
 		}
 	}
+	swarm(agent, minute, emit)
 }
 
 // An engine that is stopped at any checkpoint and loaded again goes on as if nothing had happened: the same
