@@ -1,0 +1,145 @@
+package calibrate_test
+
+import (
+	"math"
+	"math/rand/v2"
+	"testing"
+
+	"pgregory.net/rapid"
+
+	"github.com/astray-dev/astray/detect/calibrate"
+)
+
+// shapes are raw scores of benign agent-days as detectors give them: most days say nothing, and the tail is heavier
+// or lighter than the models think.
+var shapes = map[string]func(*rand.Rand) float64{
+	"as the models say":  func(r *rand.Rand) float64 { return r.ExpFloat64()/math.Ln10 + 1.5 },
+	"heavier":            func(r *rand.Rand) float64 { return 1.4 * r.ExpFloat64() },
+	"mostly silent":      func(r *rand.Rand) float64 { return max(0, 2*r.ExpFloat64()-3) },
+	"a sum of few looks": func(r *rand.Rand) float64 { return 0.6 * (r.ExpFloat64() + r.ExpFloat64() + r.ExpFloat64()) },
+}
+
+func learned(draw func(*rand.Rand) float64, days int, seed uint64) (*calibrate.Tail, *rand.Rand) {
+	r := rand.New(rand.NewPCG(seed, 7))
+	var t calibrate.Tail
+	for range days {
+		t.Learn(draw(r))
+	}
+	return &t, r
+}
+
+// On agent-days that it has not seen, P(p ≤ x) is about x.
+func TestPValuesAreHonest(t *testing.T) {
+	for name, draw := range shapes {
+		tail, r := learned(draw, 20_000, 1)
+		const n = 200_000
+		var below [4]int
+		for range n {
+			p := tail.P(draw(r))
+			for i := range below {
+				if p <= math.Pow(10, -float64(i+1)) {
+					below[i]++
+				}
+			}
+		}
+		for i, c := range below {
+			x := math.Pow(10, -float64(i+1))
+			ratio := float64(c) / n / x
+			// A raw score of nothing has p = 1: where most days are silent there is nothing at the upper end.
+			if ratio > 2.5 || ratio < 0.4 && !(name == "mostly silent" && i == 0) {
+				t.Errorf("%s: P(p ≤ %g) is %.2f times that", name, x, ratio)
+			}
+		}
+	}
+}
+
+// Attacks among the agent-days learned from do not raise what benign days are allowed.
+func TestAttacksAreNoPartOfTheTail(t *testing.T) {
+	for name, draw := range shapes {
+		clean, _ := learned(draw, 10_000, 2)
+		dirty, _ := learned(func(r *rand.Rand) float64 {
+			if r.Float64() < 0.005 {
+				return 10 + 90*r.Float64()
+			}
+			return draw(r)
+		}, 10_000, 2)
+		for raw := 4.0; raw < 12; raw++ {
+			// The tail's scale may move a little, and a little of the scale is much far out.
+			if a, b := math.Log10(clean.P(raw)), math.Log10(dirty.P(raw)); b-a > 0.2*-a+0.3 {
+				t.Errorf("%s: attacks on one agent-day in 200 raise P(%g) from 10^%.2f to 10^%.2f", name, raw, a, b)
+			}
+		}
+	}
+}
+
+func TestHigherScoresAreRarer(t *testing.T) {
+	rapid.Check(t, func(t *rapid.T) {
+		var tail calibrate.Tail
+		for _, raw := range rapid.SliceOfN(rapid.Float64Range(0, 60), 0, 400).Draw(t, "days") {
+			tail.Learn(raw)
+		}
+		before := 1.0
+		for raw := 0.0; raw < 80; raw += 0.1 {
+			p := tail.P(raw)
+			if !(p >= 0 && p <= before*(1+1e-9)) {
+				t.Fatalf("P(%.1f) = %g after %g", raw, p, before)
+			}
+			before = p
+		}
+	})
+}
+
+func TestNothingLearnedIsTheModelsWord(t *testing.T) {
+	var tail calibrate.Tail
+	if p := tail.P(3); p < 0.1 || p > 0.3 {
+		t.Errorf("a probability of 1e-3 in some two hundred looks gives %g", p)
+	}
+	if p := tail.P(12); p < 1e-10 || p > 1e-9 {
+		t.Errorf("a probability of 1e-12 in some two hundred looks gives %g", p)
+	}
+}
+
+// The first day of a stream, on which everything is new, is forgotten once later days outweigh it.
+func TestFirstDayIsForgotten(t *testing.T) {
+	r := rand.New(rand.NewPCG(3, 3))
+	var with, without calibrate.Tail
+	for range 300 {
+		with.LearnEarly(20 * r.Float64())
+	}
+	for range 3000 {
+		raw := r.ExpFloat64()
+		with.Learn(raw)
+		without.Learn(raw)
+	}
+	if a, b := with.P(6), without.P(6); math.Abs(math.Log10(a/b)) > 0.2 {
+		t.Errorf("P(6) is %g with a wild first day, %g without", a, b)
+	}
+	if with.Days() != without.Days() {
+		t.Errorf("%g agent-days are known, %g with the first day forgotten", without.Days(), with.Days())
+	}
+}
+
+func TestStateRoundTrip(t *testing.T) {
+	rapid.Check(t, func(t *rapid.T) {
+		days := rapid.SliceOfN(rapid.Float64Range(0, 60), 0, 300).Draw(t, "days")
+		early := rapid.IntRange(0, 100).Draw(t, "early")
+		var a, b calibrate.Tail
+		for i, raw := range days {
+			if i < early {
+				a.LearnEarly(raw)
+			} else {
+				a.Learn(raw)
+			}
+		}
+		state := a.Append([]byte("x"))[1:]
+		rest, err := b.Decode(append(state, 42))
+		if err != nil || len(rest) != 1 || a != b {
+			t.Fatalf("it is not what it was: %v, %d bytes are left", err, len(rest))
+		}
+		if n := rapid.IntRange(0, len(state)-1).Draw(t, "cut"); n < len(state) {
+			if _, err := new(calibrate.Tail).Decode(state[:n]); err == nil {
+				t.Fatalf("a state cut to %d of %d bytes was accepted", n, len(state))
+			}
+		}
+	})
+}
