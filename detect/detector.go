@@ -35,8 +35,18 @@ type Info struct {
 	Direct     bool   // what it reports is rare by itself: its probability is taken as it is
 	Cause      bool   // it tells why an agent misbehaves: with less evidence it still names what others found
 	General    bool   // other behaviours show it as well: it names an episode only when it is by far the clearest
+	Across     Across // whether what it looks at crosses agents
 	Where      string // SQL condition on events that narrows an entity's events to the behaviour's; empty for all
 }
+
+// Across says where a detector runs when there are several partitions: with the agents, behind the exchange, or both.
+type Across uint8
+
+const (
+	Within Across = iota // it looks at agents alone
+	Partly               // it looks at agents, and at what they share when View.Linked is set
+	Wholly               // it looks only at what agents share
+)
 
 // Finding is one feature that departs from its baseline.
 type Finding struct {

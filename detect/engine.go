@@ -28,6 +28,9 @@ type Config struct {
 	// Watch, when set, is shown what each detector made of each event at which it spoke, before any alert is raised.
 	// It is for tests and tuning; the Look is valid until it returns.
 	Watch func(*Look)
+	// Links is the number of partitions of the exchange that judges what crosses agents, 0 when the engine does that
+	// itself: there is but one partition of events, or each is to be seen alone.
+	Links int
 }
 
 // Score is the highest score any detector gave at an event.
@@ -42,6 +45,7 @@ type Score struct {
 type Engine struct {
 	cfg       Config
 	detectors []Detector
+	idle      []bool // detectors that run elsewhere
 	infos     []Info
 	tails     []calibrate.Tail
 	threshold float64 // calibrated p-value at and below which a detector alerts
@@ -90,8 +94,11 @@ func New(cfg Config, detectors ...Detector) *Engine {
 	}
 	e := &Engine{cfg: cfg, detectors: detectors, tails: make([]calibrate.Tail, len(detectors)),
 		store: feature.NewStore(), tracks: map[uint64]*track{}, shared: map[uint64]*episode{}, aliases: map[uint64]uint64{}, silence: -1, cause: -1}
+	e.idle = make([]bool, len(detectors))
+	e.store.SetExchange(cfg.Links)
 	for i, d := range detectors {
 		e.infos = append(e.infos, d.Info())
+		e.idle[i] = cfg.Links > 0 && e.infos[i].Across == Wholly
 		if e.infos[i].Cause {
 			e.cause = i
 		}
@@ -107,13 +114,24 @@ func New(cfg Config, detectors ...Detector) *Engine {
 func (e *Engine) Observe(ev *event.Event) {
 	e.silences(ev)
 	e.catchUp(ev.Time)
-	v := e.store.Update(ev)
-	t := e.track(v.Agent, ev.Time)
+	e.judge(e.store.Update(ev))
+}
+
+// Links yields what the event observed last bears on, for each partition of the exchange that has to hear of it. The
+// bytes are valid inside yield.
+func (e *Engine) Links(yield func(partition int, data []byte)) { e.store.Links(yield) }
+
+// judge scores what an event changed and opens or updates the alerts it gives reason for.
+func (e *Engine) judge(v *feature.View) {
+	t := e.track(v.Agent, v.Event.Time)
 	e.top = Score{}
 	e.findings = e.findings[:0]
 	e.crossed = e.crossed[:0]
 	causeP := 1.0
 	for i, d := range e.detectors {
+		if e.idle[i] {
+			continue
+		}
 		from := len(e.findings)
 		e.findings = d.Examine(e.store, v, e.findings)
 		mine := e.findings[from:]
@@ -136,7 +154,7 @@ func (e *Engine) Observe(ev *event.Event) {
 		}
 		held := e.held(i, p, raw, best.Hint)
 		if e.cfg.Watch != nil {
-			e.watch(i, v.Agent.ID, ev.Time, *best, raw, p, held)
+			e.watch(i, v.Agent.ID, v.Event.Time, *best, raw, p, held)
 		}
 		if held == "" {
 			e.crossed = append(e.crossed, crossing{i, p, best.Entity})
@@ -253,20 +271,25 @@ func (e *Engine) track(a *feature.Agent, now int64) *track {
 		e.tracks[a.Key] = t
 	}
 	if day > t.day {
-		for i := range t.max {
-			if e.infos[i].Settles && !e.store.Settled() {
-				continue // it could not speak yet
-			}
-			if t.day <= e.store.FirstDay() {
-				e.tails[i].LearnEarly(float64(t.max[i]))
-			} else {
-				e.tails[i].Learn(float64(t.max[i]))
-			}
-			t.max[i] = 0
-		}
+		e.learn(t)
 		t.day = day
 	}
 	return t
+}
+
+// learn tells the calibration of the agent-day that has ended.
+func (e *Engine) learn(t *track) {
+	for i := range t.max {
+		if e.infos[i].Settles && !e.store.Settled() {
+			continue // it could not speak yet
+		}
+		if t.day <= e.store.FirstDay() {
+			e.tails[i].LearnEarly(float64(t.max[i]))
+		} else {
+			e.tails[i].Learn(float64(t.max[i]))
+		}
+		t.max[i] = 0
+	}
 }
 
 // current returns the episode that an event at now still belongs to, nil when there is none.

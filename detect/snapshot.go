@@ -101,6 +101,12 @@ func (e *Engine) Checkpoint(yield func(key string, state []byte) error) error {
 	if err != nil {
 		return err
 	}
+	return e.saveOwn(ids, yield)
+}
+
+// saveOwn yields the engine's own states: those of the agents named, the open alerts about what agents share, and the
+// calibration if there are any agents.
+func (e *Engine) saveOwn(ids []string, yield func(key string, state []byte) error) error {
 	put := func(key string, st any) error {
 		b, err := json.Marshal(st)
 		if err != nil {
@@ -205,6 +211,9 @@ func (e *Engine) Restore(key string, state []byte) error {
 	e.tracks[xxhash.Sum64String(id)] = t
 	return nil
 }
+
+// cutTrack returns the agent whose track is stored under the key.
+func cutTrack(key string) (id string, ok bool) { return strings.CutPrefix(key, trackKey) }
 
 // StateBytes is about how much memory the agents' states take.
 func (e *Engine) StateBytes() int64 { return e.store.Bytes() }

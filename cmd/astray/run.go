@@ -78,6 +78,7 @@ func appConfig(c *config.Config, log *slog.Logger) app.Config {
 		Brokers: c.Kafka.Brokers, Group: c.Kafka.Group, Partitions: c.Kafka.Partitions, Replicas: c.Kafka.Replicas, DSN: c.ClickHouse.DSN,
 		Kafka:       broker(c),
 		EventsTopic: c.Kafka.Topic, AlertsTopic: c.Kafka.AlertsTopic, DeadTopic: c.Kafka.DeadLettersTopic,
+		LinksTopic: c.Kafka.LinksTopic, LinkPartitions: c.Kafka.LinkPartitions, Links: c.Detect.Links,
 		Detect: detect.Config{Budget: c.Detect.AlertBudget, Gap: c.Detect.EpisodeGap}, Detectors: c.Detect.Detectors, StateMemory: c.Detect.StateMemory,
 		InsertTimeout: c.ClickHouse.InsertTimeout, BlockRows: c.Pipeline.BlockRows, BlockAge: c.Pipeline.BlockAge, AlertAge: c.Pipeline.AlertAge,
 		CheckpointEvery: c.Pipeline.CheckpointEvery, LateAfter: c.Pipeline.LateAfter, DuplicateWindow: c.Pipeline.DuplicateWindow, Retention: keep,

@@ -19,7 +19,7 @@ type Detector struct{}
 // Info declares the detector.
 func (Detector) Info() detect.Info {
 	return detect.Info{
-		Name: "coordination", Version: "2", Severity: alert.High, Rank: 75, Settles: true,
+		Name: "coordination", Version: "2", Severity: alert.High, Rank: 75, Settles: true, Across: detect.Wholly,
 		Title: "many agents act as one: %s",
 		Techniques: []alert.Technique{
 			{Framework: "ATT&CK", Version: "18", ID: "T1585.001", Name: "Social Media Accounts"},

@@ -17,7 +17,7 @@ type Detector struct{}
 // Info declares the detector.
 func (Detector) Info() detect.Info {
 	return detect.Info{
-		Name: "credential-misuse", Version: "2", Severity: alert.High, Rank: 80, Direct: true, Cause: true,
+		Name: "credential-misuse", Version: "2", Severity: alert.High, Rank: 80, Direct: true, Cause: true, Across: detect.Partly,
 		Title: "the credentials of %s are used as never before",
 		Techniques: []alert.Technique{
 			{Framework: "ATT&CK", Version: "18", ID: "T1078.004", Name: "Cloud Accounts"},
@@ -40,6 +40,9 @@ const (
 
 // Examine weighs where the event comes from and whose key it bears.
 func (Detector) Examine(s *feature.Store, v *feature.View, dst []detect.Finding) []detect.Finding {
+	if v.Linked {
+		return shared(v, dst)
+	}
 	logP, parts := v.OriginLogP, 0
 	for p := range feature.NumOrigins {
 		if v.OriginNew[p] {
@@ -71,10 +74,29 @@ func (Detector) Examine(s *feature.Store, v *feature.View, dst []detect.Finding)
 	} else if v.Foreign {
 		dst = append(dst, detect.Surprise("foreign_key", "a key that until now belonged to another agent", 1, v.ForeignLogP+v.OriginLogP))
 	}
+	return address(v, dst)
+}
+
+// address weighs how many agents away from home one address drives.
+func address(v *feature.View, dst []detect.Finding) []detect.Finding {
 	if v.Source != nil && v.OriginFresh {
 		dst = detect.Crowded(v, v.Source, feature.CrowdChain, feature.Hour, dst)
 	}
 	return dst
+}
+
+// shared weighs the key and the address themselves. Whose agent it is, and where it comes from, was weighed where the
+// agent is known.
+func shared(v *feature.View, dst []detect.Finding) []detect.Finding {
+	if v.Foreign {
+		f := detect.Surprise("foreign_key", "a key that until now belonged to another agent", 1, v.ForeignLogP+v.OriginLogP)
+		if v.Returned {
+			f.LogP += returned
+		}
+		f.Entity = v.Credential
+		dst = append(dst, f)
+	}
+	return address(v, dst)
 }
 
 func join(v *feature.View) string {

@@ -120,8 +120,8 @@ func newShared() *Shared {
 }
 
 // touch counts one event of an agent with an entity and returns the entity, nil while it belongs to one agent.
-// fresh says that the agent is new to the entity.
-func (s *Shared) touch(kind EntityKind, key uint64, a *Agent, sec int64, name func() string) (e *Entity, fresh bool) {
+// fresh says that the agent is new to the entity, before is the minute in which it was last seen with it, 0 for never.
+func (s *Shared) touch(kind EntityKind, key uint64, a *Agent, sec int64, name func() string) (e *Entity, fresh bool, before uint32) {
 	key = kind.key(key)
 	e = s.entities[key]
 	agent := uint32(a.Key>>32) | 1
@@ -135,10 +135,11 @@ func (s *Shared) touch(kind EntityKind, key uint64, a *Agent, sec int64, name fu
 			if !ok && (kind == Template || kind == Object) {
 				s.pools[kind].single()
 			}
+			before = w.minute
 			w.agent, w.minute = agent, max(w.minute, minute)
 			s.waiting[key] = w
 			s.dirty = true
-			return nil, !ok
+			return nil, !ok, before
 		}
 		delete(s.waiting, key)
 		if len(s.entities) >= maxEntities {
@@ -154,10 +155,12 @@ func (s *Shared) touch(kind EntityKind, key uint64, a *Agent, sec int64, name fu
 		// The first agent counts where its event still lies in an open window.
 		s.count(e, uint64(w.agent)<<32, int64(w.minute)*60, w.minute, "")
 	}
-	return e, s.count(e, a.Key, sec, minute, a.ID)
+	before = s.count(e, a.Key, sec, minute, a.ID)
+	return e, before == 0, before
 }
 
-func (s *Shared) count(e *Entity, agent uint64, sec int64, minute uint32, name string) (fresh bool) {
+// count counts one event of an agent with the entity and returns the minute in which the two were last seen together.
+func (s *Shared) count(e *Entity, agent uint64, sec int64, minute uint32, name string) (before uint32) {
 	e.dirty, s.dirty = true, true
 	e.Last = max(e.Last, sec)
 	var in [NumScales]bool
@@ -168,7 +171,7 @@ func (s *Shared) count(e *Entity, agent uint64, sec int64, minute uint32, name s
 		}
 		in[sc] = w == e.window[sc]
 	}
-	before := e.members.Touch(agent, minute, maxMembers)
+	before = e.members.Touch(agent, minute, maxMembers)
 	for sc := range NumScales {
 		if !in[sc] {
 			continue
@@ -190,7 +193,7 @@ func (s *Shared) count(e *Entity, agent uint64, sec int64, minute uint32, name s
 		}
 		e.Names = append(e.Names, name)
 	}
-	return before == 0
+	return before
 }
 
 func (s *Shared) roll(e *Entity, sc Scale, w int64) {

@@ -4,7 +4,6 @@
 package feature
 
 import (
-	"encoding/hex"
 	"math"
 	"net/netip"
 	"slices"
@@ -84,6 +83,9 @@ type View struct {
 	SinceStart                               int64  // seconds since the first event of the stream
 	Replied                                  bool   // the text answers another: likeness has a reason
 
+	// Linked says that the view is of a link: the agent is a stand-in, and only what agents share is to be judged.
+	Linked bool
+
 	Route     *route
 	RhythmG   float64 // G statistic of the agent's pauses against its peers', 0 when there is no basis
 	RhythmN   int
@@ -106,6 +108,14 @@ type Store struct {
 	now     int64    // latest event time, microseconds
 	scanned int64
 	start   int64 // first event time
+
+	exchange int // partitions of the exchange, 0 without
+	link     Link
+	linkBuf  []byte
+	mates    []Ref
+	guest    Agent       // stands in for the agent of a link
+	guests   Cohort      // its cohort
+	joined   event.Event // its event
 }
 
 // NewStore returns an empty store.
@@ -590,8 +600,18 @@ func networkOf(ev *event.Event) uint64 {
 // cross counts the event with what agents share.
 func (s *Store) cross(v *View, a *Agent, ev *event.Event, sec int64) {
 	sh := s.shared
+	away := s.exchange > 0
+	if away {
+		s.link.Refs, s.link.Keys = s.link.Refs[:0], s.link.Keys[:0]
+	}
 	if ev.Service != "" && ev.Service != "unknown" {
-		v.Target, _ = sh.touch(Target, xxhash.Sum64String(ev.Service)*31+xxhash.Sum64String(ev.Action), a, sec, func() string { return ev.Action + " " + ev.Service })
+		key := xxhash.Sum64String(ev.Service)*31 + xxhash.Sum64String(ev.Action)
+		name := func() string { return ev.Action + " " + ev.Service }
+		var before uint32
+		v.Target, _, before = sh.touch(Target, key, a, sec, name)
+		if away && first(before, sec, Minute) {
+			s.refer(Target, key, name())
+		}
 	}
 	if ev.Access == event.Write {
 		on := ev.Resource
@@ -599,44 +619,47 @@ func (s *Store) cross(v *View, a *Agent, ev *event.Event, sec int64) {
 			on = ev.ReplyTo
 		}
 		if on != "" {
-			v.Object, _ = sh.touch(Object, xxhash.Sum64String(on)*31+xxhash.Sum64String(ev.Action), a, sec, func() string { return ev.Action + " " + on })
+			key := xxhash.Sum64String(on)*31 + xxhash.Sum64String(ev.Action)
+			name := func() string { return ev.Action + " " + on }
+			var before uint32
+			v.Object, _, before = sh.touch(Object, key, a, sec, name)
+			if away && first(before, sec, Minute) {
+				s.refer(Object, key, name())
+			}
 		}
 	}
 	if ev.CredentialID != "" {
-		var fresh bool
-		v.Credential, fresh = sh.touch(Credential, xxhash.Sum64String(ev.CredentialID), a, sec, func() string { return strings.Clone(ev.CredentialID) })
-		if fresh {
-			if v.Credential == nil {
-				s.shares.Keys++
-			} else {
-				v.Foreign = true
-				// A key that many share is a service's; that a further agent uses it is nothing new.
-				known := float64(max(v.Credential.Members()-1, 1))
-				rate := (float64(s.shares.Foreign) + 0.5) / (float64(s.shares.Keys) + 50)
-				v.ForeignLogP = math.Log(math.Min(rate, 1)) / known
-				s.shares.Foreign++
-			}
+		key := xxhash.Sum64String(ev.CredentialID)
+		before := s.useKey(v, a, key, sec, func() string { return strings.Clone(ev.CredentialID) })
+		if away && (v.OriginFresh || first(before, sec, Hour)) {
+			s.refer(Credential, key, ev.CredentialID)
 		}
 	}
 	if ev.SourceIP != "" {
-		v.Source, _ = sh.touch(Source, xxhash.Sum64String(ev.SourceIP), a, sec, func() string { return strings.Clone(ev.SourceIP) })
-		if v.Source != nil && v.OriginFresh && v.OriginNew[Network] && a.Total > 20 {
-			w := float32(0.34)
-			if v.OriginNew[Client] {
-				w = 1
-			}
+		key := xxhash.Sum64String(ev.SourceIP)
+		var before uint32
+		v.Source, _, before = sh.touch(Source, key, a, sec, func() string { return strings.Clone(ev.SourceIP) })
+		if w := moved(v, a); v.Source != nil && w > 0 {
 			sh.bump(v.Source, CrowdChain, sec, w)
+		}
+		if away && (v.OriginFresh || first(before, sec, Hour)) {
+			s.refer(Source, key, ev.SourceIP)
 		}
 	}
 	if ev.Destination != "" && v.DestinationSurprise >= surprising-1 {
 		key := xxhash.Sum64String(ev.Destination)
-		v.Drop, _ = sh.touch(Drop, key, a, sec, func() string { return strings.Clone(ev.Destination) })
+		v.Drop, _, _ = sh.touch(Drop, key, a, sec, func() string { return strings.Clone(ev.Destination) })
 		if v.Drop != nil {
 			v.Converging = v.Drop.Members() - 1
 		}
 	}
 	if ev.Kind == event.Post && len(ev.Content) >= minSegment {
 		s.templates(v, a, ev, sec)
+	}
+	if away {
+		s.refers(v, a, ev)
+		v.Foreign, v.ForeignLogP = false, 0
+		v.Object, v.Credential, v.Source = nil, nil, nil
 	}
 }
 
@@ -658,48 +681,17 @@ func (s *Store) templates(v *View, a *Agent, ev *event.Event, sec int64) {
 	}
 	reply := uint32(0)
 	if ev.ReplyTo != "" {
-		v.Replied = true
 		reply = uint32(xxhash.Sum64String(ev.ReplyTo)>>32) | 1
 	}
-	author := uint32(a.Key>>32) | 1
-	v.Objects = s.sig.Objects
-	for _, key := range s.sig.Keys[:s.sig.N] {
-		e, _ := s.shared.touch(Template, key, a, sec, func() string {
-			return "tpl_" + hex.EncodeToString([]byte{byte(key >> 56), byte(key >> 48), byte(key >> 40), byte(key >> 32), byte(key >> 24), byte(key >> 16)})
-		})
-		if e == nil {
-			k := Template.key(key)
-			w := s.shared.waiting[k]
-			w.posts = [2]uint32{id, object}
-			s.shared.waiting[k] = w
-			v.NumTemplates++
-			continue
-		}
-		depth := uint8(0)
-		for _, p := range e.posts {
-			if p.agent == author {
-				continue
-			}
-			if p.id == reply && reply != 0 || a.hasRead(p.id) {
-				depth = max(depth, p.depth+1)
-			}
-		}
-		if depth >= 2 {
-			s.shared.bump(e, CrowdChain, sec, 1)
-		}
-		e.Depth = max(e.Depth, depth)
-		for _, p := range [2]uint32{id, object} {
-			if p == 0 {
-				continue
-			}
-			if len(e.posts) >= maxPosts {
-				e.posts = e.posts[:copy(e.posts, e.posts[1:])]
-			}
-			e.posts = append(e.posts, post{p, author, depth})
-		}
-		v.Templates[v.NumTemplates] = e
-		v.NumTemplates++
+	if s.exchange > 0 {
+		l := &s.link
+		l.Keys = append(l.Keys, s.sig.Keys[:s.sig.N]...)
+		l.Objects, l.ID, l.Object, l.Reply = s.sig.Objects, id, object, reply
+		return
 	}
+	v.Replied = reply != 0
+	v.Objects = s.sig.Objects
+	s.share(v, a, s.sig.Keys[:s.sig.N], id, object, reply, sec)
 }
 
 // hasRead reports whether the agent has read the object lately. Resources name their kind before the id

@@ -15,7 +15,7 @@ type Detector struct{}
 // Info declares the detector.
 func (Detector) Info() detect.Info {
 	return detect.Info{
-		Name: "worm", Version: "2", Severity: alert.Critical, Rank: 85, Direct: true,
+		Name: "worm", Version: "2", Severity: alert.Critical, Rank: 85, Direct: true, Across: detect.Wholly,
 		Title: "a text is passed on from reader to reader: %s",
 		Techniques: []alert.Technique{
 			{Framework: "ATT&CK", Version: "18", ID: "T1080", Name: "Taint Shared Content"},

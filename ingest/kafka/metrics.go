@@ -53,3 +53,12 @@ func NewMetrics(reg prometheus.Registerer) *Metrics {
 	}
 	return m
 }
+
+// Beside returns metrics for a second group of the same process: what is told by topic is shared, generations and
+// assigned partitions, which are the first group's, are not.
+func (m *Metrics) Beside() *Metrics {
+	c := *m
+	own := NewMetrics(nil)
+	c.generations, c.assigned = own.generations, own.assigned
+	return &c
+}

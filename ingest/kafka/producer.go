@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"strconv"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
@@ -24,6 +25,21 @@ type Producer struct {
 // NewProducer returns a producer for topic. Messages of one key go to one partition, by the same hash that other
 // Kafka clients use. Close it.
 func NewProducer(cfg Config, topic string) (*Producer, error) {
+	return newProducer(cfg, topic, kafkago.Murmur2Balancer{Consistent: true})
+}
+
+// NewDirectProducer is NewProducer for messages whose key is the partition that they go to, as a decimal number.
+func NewDirectProducer(cfg Config, topic string) (*Producer, error) {
+	return newProducer(cfg, topic, kafkago.BalancerFunc(func(m kafkago.Message, all ...int) int {
+		want, err := strconv.Atoi(string(m.Key))
+		if err != nil || !slices.Contains(all, want) {
+			return all[0] // no caller writes such a key, and a topic does not lose partitions
+		}
+		return want
+	}))
+}
+
+func newProducer(cfg Config, topic string, balancer kafkago.Balancer) (*Producer, error) {
 	cfg = cfg.withDefaults()
 	if err := cfg.Validate(); err != nil {
 		return nil, err
@@ -38,7 +54,7 @@ func NewProducer(cfg Config, topic string) (*Producer, error) {
 	return &Producer{
 		topic: topic, tr: tr, produced: cfg.Metrics.produced.WithLabelValues(topic), failed: cfg.Metrics.produceErrors.WithLabelValues(topic),
 		w: &kafkago.Writer{
-			Addr: kafkago.TCP(cfg.Brokers...), Topic: topic, Balancer: kafkago.Murmur2Balancer{Consistent: true},
+			Addr: kafkago.TCP(cfg.Brokers...), Topic: topic, Balancer: balancer,
 			// The default is not to wait for any acknowledgement at all.
 			RequiredAcks: kafkago.RequireAll,
 			MaxAttempts:  3, BatchTimeout: 5 * time.Millisecond, BatchSize: 10_000,

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"strconv"
+	"time"
 
 	kafkago "github.com/segmentio/kafka-go"
 )
@@ -55,4 +56,47 @@ func CreateTopics(ctx context.Context, cfg Config, topics ...TopicSpec) error {
 		}
 	}
 	return all
+}
+
+// Partitions asks how many partitions a topic has.
+func Partitions(ctx context.Context, cfg Config, topic string) (int, error) {
+	cfg = cfg.withDefaults()
+	if err := cfg.Validate(); err != nil {
+		return 0, err
+	}
+	tr, err := cfg.transport()
+	if err != nil {
+		return 0, err
+	}
+	defer tr.CloseIdleConnections()
+	client := &kafkago.Client{Addr: kafkago.TCP(cfg.Brokers...), Timeout: cfg.Timeout, Transport: tr}
+	for attempt := 1; ; attempt++ {
+		n, err := partitions(ctx, client, topic)
+		if err == nil {
+			return n, nil
+		}
+		// A topic that was only just made is not known everywhere at once.
+		if attempt == 10 || !sleep(ctx, backoff(attempt, 50*time.Millisecond, 2*time.Second)) {
+			return 0, fmt.Errorf("kafka: partitions of %s: %w", topic, err)
+		}
+	}
+}
+
+func partitions(ctx context.Context, client *kafkago.Client, topic string) (int, error) {
+	meta, err := client.Metadata(ctx, &kafkago.MetadataRequest{Topics: []string{topic}})
+	if err != nil {
+		return 0, err
+	}
+	for _, t := range meta.Topics {
+		if t.Name != topic {
+			continue
+		}
+		if t.Error != nil {
+			return 0, t.Error
+		}
+		if len(t.Partitions) > 0 {
+			return len(t.Partitions), nil
+		}
+	}
+	return 0, errors.New("the brokers do not know it")
 }

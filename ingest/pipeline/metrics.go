@@ -28,6 +28,7 @@ import (
 //	astray_restore_seconds                       time to take a partition over (histogram)
 //	astray_states_rebuilt_total                  states that could not be restored and start anew
 //	astray_retries_total{op}                     attempts that failed and were made again, by operation
+//	astray_links_total                           links handed to the exchange: what events say about what agents share
 //	astray_ownership_lost_total                  workers that stopped because another owner had claimed their partition
 type Metrics struct {
 	events, stored, repeated, duplicate, late prometheus.Counter
@@ -40,7 +41,17 @@ type Metrics struct {
 	checkpointSeconds, restoreSeconds         prometheus.Histogram
 	states, statesBytes, rebuilt              prometheus.Counter
 	retries                                   *prometheus.CounterVec
-	lost                                      prometheus.Counter
+	lost, links                               prometheus.Counter
+}
+
+// Beside returns metrics for workers on another topic of the same process: what is told by topic, of checkpoints, alerts
+// and retries is shared, what counts events goes nowhere.
+func (m *Metrics) Beside() *Metrics {
+	c := NewMetrics(nil)
+	c.dead, c.uncopied, c.alerts, c.updates = m.dead, m.uncopied, m.alerts, m.updates
+	c.stateBytes, c.checkpointAge, c.retries, c.rebuilt, c.lost = m.stateBytes, m.checkpointAge, m.retries, m.rebuilt, m.lost
+	c.states, c.statesBytes = m.states, m.statesBytes
+	return c
 }
 
 // NewMetrics makes the metrics and registers them with reg unless it is nil.
@@ -90,6 +101,7 @@ func NewMetrics(reg prometheus.Registerer) *Metrics {
 		statesBytes:       counter("checkpoint_bytes_total", "Bytes of entity states written with checkpoints."),
 		rebuilt:           counter("states_rebuilt_total", "States that could not be restored and start anew."),
 		retries:           counters("retries_total", "Attempts that failed and were made again, by operation.", "op"),
+		links:             counter("links_total", "Links handed to the exchange: what events say about what agents share."),
 		lost:              counter("ownership_lost_total", "Workers that stopped because another owner had claimed their partition."),
 	}
 	if reg != nil {

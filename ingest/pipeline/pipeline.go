@@ -26,6 +26,7 @@ import (
 	"github.com/astray-dev/astray/detect/alert"
 	"github.com/astray-dev/astray/detect/baseline"
 	"github.com/astray-dev/astray/ingest/event"
+	"github.com/astray-dev/astray/ingest/event/link"
 	"github.com/astray-dev/astray/ingest/kafka"
 )
 
@@ -44,6 +45,24 @@ type Engine interface {
 	// Agents and StateBytes are gauges.
 	Agents() int
 	StateBytes() int64
+}
+
+// Linker is an Engine whose events bear on what crosses partitions.
+type Linker interface {
+	// Links yields, after Observe, what the event says to each partition of the exchange that has to hear of it. The
+	// bytes are valid inside yield only.
+	Links(yield func(partition int, data []byte))
+}
+
+// Exchange is where what crosses partitions is judged.
+type Exchange interface {
+	// Partitions is how many it has.
+	Partitions() int
+	// Send hands on a frame for each partition, and returns when none can be lost any more but by a crash before the
+	// next Settle. After an error all of them are sent again.
+	Send(ctx context.Context, frames []link.Frame) error
+	// Settle returns when nothing that was sent for the source will be needed again.
+	Settle(ctx context.Context, source int32) error
 }
 
 // Checkpoint says that every record of a partition before Offset has been stored, and that the states saved with
@@ -170,6 +189,8 @@ const (
 	BeforeAlerts     = "before_alerts"
 	AfterAlerts      = "after_alerts" // in the store, not yet on the topic
 	AfterAlertTopic  = "after_alert_topic"
+	BeforeLinks      = "before_links"
+	AfterLinks       = "after_links"
 	BeforeDead       = "before_dead_letters"
 	AfterDead        = "after_dead_letters"
 	BeforeStates     = "before_states"
@@ -185,6 +206,6 @@ const (
 
 // Points lists the fail points.
 func Points() []string {
-	return []string{BeforeBlock, AfterBlock, BeforeAlerts, AfterAlerts, AfterAlertTopic, BeforeDead, AfterDead, BeforeStates,
+	return []string{BeforeBlock, AfterBlock, BeforeAlerts, AfterAlerts, AfterAlertTopic, BeforeLinks, AfterLinks, BeforeDead, AfterDead, BeforeStates,
 		AfterStates, BeforeCheckpoint, AfterCheckpoint, BeforeCommit, AfterCommit, AfterClaim, AfterFence, AfterRestore}
 }

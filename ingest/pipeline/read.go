@@ -51,8 +51,15 @@ func (p *partition) read(ctx context.Context, wg *sync.WaitGroup) <-chan *batch 
 			case <-ctx.Done():
 				return
 			}
+			asked := p.cfg.Now().UnixMicro()
 			if f.Fetch(ctx, &b.in) != nil {
 				return
+			}
+			if b.in.Next >= b.in.End {
+				p.atEndSince.Store(asked)
+				p.atEnd.Store(b.in.Next)
+			} else {
+				p.atEnd.Store(-1)
 			}
 			if len(b.in.Messages) == 0 && b.in.Gap == nil && b.in.Next == b.in.Start {
 				free <- b

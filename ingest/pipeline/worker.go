@@ -14,6 +14,7 @@ import (
 	"strconv"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
@@ -21,6 +22,7 @@ import (
 	"github.com/astray-dev/astray/detect/alert"
 	"github.com/astray-dev/astray/detect/baseline"
 	"github.com/astray-dev/astray/ingest/event"
+	"github.com/astray-dev/astray/ingest/event/link"
 	"github.com/astray-dev/astray/ingest/kafka"
 )
 
@@ -39,6 +41,10 @@ type Config struct {
 	// NewDeduper makes the memory of ids; nil takes every event for new.
 	NewDeduper func() Deduper
 	Sink       Sink // nil: alerts and dead letters go to the store only
+	// Exchange is told what crosses partitions, nil when nothing does. The engines are Linkers then.
+	Exchange Exchange
+	// LinkEvery is how often the exchange is told at least how far the partition has come, default 1 s.
+	LinkEvery time.Duration
 
 	// A block is stored when it has BlockRows rows (default 50,000), when its oldest row has waited for BlockAge
 	// (default 500 ms), or when an alert has waited for its events to be stored for AlertAge (default 100 ms).
@@ -97,6 +103,7 @@ func New(cfg Config) (*Worker, error) {
 	def(&cfg.SinkTimeout, 10*time.Second)
 	def(&cfg.RetryPause, 100*time.Millisecond)
 	def(&cfg.LateAfter, time.Hour)
+	def(&cfg.LinkEvery, time.Second)
 	if cfg.Log == nil {
 		cfg.Log = slog.New(slog.NewTextHandler(io.Discard, nil))
 	}
@@ -179,6 +186,13 @@ type partition struct {
 	alerts     []*alert.Alert
 	revisions  map[string]struct{} // ids of alerts opened, to tell updates; bounded
 	dead       []DeadLetter
+	linker     Linker       // nil without an exchange
+	frames     []link.Frame // one for each partition of the exchange, open
+	linked     int          // records in frames
+	linkBytes  int
+	linkedAt   time.Time    // when frames were last handed to the writer
+	atEnd      atomic.Int64 // position at which the reader found the end of the log, -1 elsewhere
+	atEndSince atomic.Int64 // when it asked, microseconds since the epoch
 
 	captured      int64 // position of the last checkpoint handed to the writer
 	capturedAt    time.Time
@@ -194,6 +208,8 @@ type unit struct {
 	block     Block // nil without rows
 	dead      []DeadLetter
 	alerts    []*alert.Alert
+	frames    []link.Frame
+	linked    int // records in frames
 	baselines []baseline.Summary
 	states    []State
 	at        int64       // position the states are valid at
@@ -208,6 +224,7 @@ const (
 	maxDeadBatch  = 1000
 	maxAlertBatch = 1000
 	maxRevisions  = 100_000
+	maxLinkBytes  = 4 << 20
 )
 
 func (p *partition) run(ctx context.Context) error {
@@ -228,6 +245,14 @@ func (p *partition) run(ctx context.Context) error {
 		p.blocks <- b
 	}
 	p.block = <-p.blocks
+	p.atEnd.Store(-1)
+	if p.cfg.Exchange != nil {
+		var ok bool
+		if p.linker, ok = p.engine.(Linker); !ok {
+			return errors.New("pipeline: exchange: the engine has no links")
+		}
+		p.frames = make([]link.Frame, p.cfg.Exchange.Partitions())
+	}
 	p.revisions = map[string]struct{}{}
 	p.captured, p.capturedAt = p.pos, p.cfg.Now()
 	p.saved = make(chan struct{}, 1)
@@ -392,7 +417,8 @@ func (p *partition) observe(ctx context.Context, decoded <-chan *batch) error {
 			}
 		case p.block.Rows() >= p.cfg.BlockRows, len(p.dead) >= maxDeadBatch, len(p.alerts) >= maxAlertBatch,
 			!p.blockSince.IsZero() && now.Sub(p.blockSince) >= p.cfg.BlockAge,
-			!p.alertSince.IsZero() && now.Sub(p.alertSince) >= p.cfg.AlertAge:
+			!p.alertSince.IsZero() && now.Sub(p.alertSince) >= p.cfg.AlertAge,
+			p.linkBytes >= maxLinkBytes, p.linker != nil && now.Sub(p.linkedAt) >= p.cfg.LinkEvery:
 			if err := p.flush(ctx); err != nil {
 				return err
 			}
@@ -455,6 +481,9 @@ func (p *partition) process(ctx context.Context, b *batch) error {
 	for i := range b.events {
 		if !b.refs[i].skip {
 			p.engine.Observe(&b.events[i])
+			if p.linker != nil {
+				p.link(&b.refs[i])
+			}
 		}
 	}
 	p.m.detectSeconds.Add(time.Since(t0).Seconds())
@@ -475,7 +504,7 @@ func (p *partition) process(ctx context.Context, b *batch) error {
 	if len(p.stored) > 0 {
 		maps.DeleteFunc(p.stored, func(_ int32, top int64) bool { return top < p.pos })
 	}
-	if p.block.Rows() > 0 && p.blockSince.IsZero() {
+	if (p.block.Rows() > 0 || p.linked > 0) && p.blockSince.IsZero() {
 		p.blockSince = now
 	}
 	p.m.events.Add(float64(len(b.events) - duplicates))
@@ -501,6 +530,37 @@ func (p *partition) process(ctx context.Context, b *batch) error {
 	return nil
 }
 
+// link keeps what the event observed last says to the exchange.
+func (p *partition) link(r *ref) {
+	p.linker.Links(func(partition int, data []byte) {
+		f := &p.frames[partition]
+		f.Records = append(f.Records, link.Record{Offset: r.offset + p.base, Index: r.index, Data: bytes.Clone(data)})
+		p.linked++
+		p.linkBytes += len(data)
+	})
+}
+
+// takeFrames closes the open frames. There is one for each partition of the exchange even if it has no records: whoever
+// reads it waits for the slowest partition.
+func (p *partition) takeFrames(now time.Time) []link.Frame {
+	if p.linker == nil {
+		return nil
+	}
+	out := p.frames
+	p.frames = make([]link.Frame, len(out))
+	p.linked, p.linkBytes, p.linkedAt = 0, 0, now
+	watermark := p.watermark
+	if p.atEnd.Load() == p.pos-p.base {
+		// Whatever is written from now on is hardly older than the moment at which there was nothing more.
+		watermark = max(watermark, p.atEndSince.Load())
+	}
+	for i := range out {
+		f := &out[i]
+		f.Source, f.Epoch, f.Watermark, f.Sent = p.part, p.claim.Epoch, watermark, now.UnixMicro()
+	}
+	return out
+}
+
 // clone copies what an engine may change later.
 func clone(a *alert.Alert) *alert.Alert {
 	c := *a
@@ -513,11 +573,12 @@ func clone(a *alert.Alert) *alert.Alert {
 // flush hands the open block and what depends on it to the writer. It waits while the writer is busy: that is
 // what stops the stream when the store is slow.
 func (p *partition) flush(ctx context.Context) error {
-	u := unit{dead: p.dead, alerts: p.alerts}
+	u := unit{dead: p.dead, alerts: p.alerts, linked: p.linked}
 	if p.block.Rows() > 0 {
 		u.block = p.block
 	}
-	if u.block == nil && len(u.dead) == 0 && len(u.alerts) == 0 {
+	u.frames = p.takeFrames(p.cfg.Now())
+	if u.block == nil && len(u.dead) == 0 && len(u.alerts) == 0 && len(u.frames) == 0 {
 		return nil
 	}
 	if err := p.hand(ctx, u); err != nil {

@@ -58,6 +58,15 @@ func (p *partition) writeUnit(ctx context.Context, u unit) error {
 		}
 		p.point(AfterAlertTopic)
 	}
+	if len(u.frames) > 0 {
+		// Links of an owner that was replaced are void by their epoch: nobody has to ask who owns the partition.
+		p.point(BeforeLinks)
+		if err := p.retry(ctx, "links", func(ctx context.Context) error { return p.cfg.Exchange.Send(ctx, u.frames) }); err != nil {
+			return err
+		}
+		p.m.links.Add(float64(u.linked))
+		p.point(AfterLinks)
+	}
 	if len(u.baselines) > 0 {
 		if err := p.owned(ctx, "baselines", func(ctx context.Context) error { return st.WriteBaselines(ctx, u.baselines) }); err != nil {
 			return err
@@ -78,6 +87,11 @@ func (p *partition) writeUnit(ctx context.Context, u unit) error {
 	}
 	if u.cp == nil {
 		return nil
+	}
+	if p.cfg.Exchange != nil {
+		if err := p.retry(ctx, "links_settled", func(ctx context.Context) error { return p.cfg.Exchange.Settle(ctx, p.part) }); err != nil {
+			return err
+		}
 	}
 	p.point(BeforeCheckpoint)
 	if err := p.owned(ctx, "checkpoint", func(ctx context.Context) error { return st.SaveCheckpoint(ctx, *u.cp) }); err != nil {

@@ -33,6 +33,7 @@ const (
 	Events = "agent.events"
 	Alerts = "agent.alerts"
 	Dead   = "agent.dead"
+	Links  = "agent.links"
 )
 
 // Config is what a running Astray needs. The zero value of a field but Brokers and DSN means its default.
@@ -46,6 +47,10 @@ type Config struct {
 	EventsTopic string       // default Events
 	AlertsTopic string       // default Alerts
 	DeadTopic   string       // default Dead
+	LinksTopic  string       // default Links
+
+	Links          string // LinksAuto (the default), LinksOff, LinksTopic
+	LinkPartitions int    // of a topic of links that does not exist yet, default 1
 
 	Detect      detect.Config
 	Detectors   []string // names; default all
@@ -87,6 +92,9 @@ func (cfg Config) withDefaults() Config {
 	cfg.EventsTopic = cmp.Or(cfg.EventsTopic, Events)
 	cfg.AlertsTopic = cmp.Or(cfg.AlertsTopic, Alerts)
 	cfg.DeadTopic = cmp.Or(cfg.DeadTopic, Dead)
+	cfg.LinksTopic = cmp.Or(cfg.LinksTopic, Links)
+	cfg.Links = cmp.Or(cfg.Links, LinksAuto)
+	cfg.LinkPartitions = cmp.Or(max(cfg.LinkPartitions, 0), 1)
 	cfg.Poll = cmp.Or(cfg.Poll, 2*time.Second)
 	cfg.InsertTimeout = cmp.Or(cfg.InsertTimeout, clickhouse.DefaultInsertTimeout)
 	cfg.DeadRowsPerHour = cmp.Or(cfg.DeadRowsPerHour, 100_000)
@@ -214,6 +222,18 @@ func Run(ctx context.Context, stop <-chan struct{}, cfg Config) (err error) {
 		return err
 	}
 	defer func() { err = errors.Join(err, out.Close()) }()
+	sources, err := kafka.Partitions(ctx, bus, cfg.EventsTopic)
+	if err != nil {
+		return err
+	}
+	var links *linksTopic
+	if cfg.Links == LinksTopic || cfg.Links == LinksAuto && sources > 1 {
+		if links, err = newLinksTopic(ctx, bus, cfg.LinksTopic, cfg.LinkPartitions, cfg.Replicas); err != nil {
+			return err
+		}
+		defer func() { err = errors.Join(err, links.Close()) }()
+		cfg.Detect.Links = links.Partitions()
+	}
 	formats := pipeline.NewFormats(redactor, cfg.Registry)
 	work := pipeline.Config{
 		Store:    dammedStore{db, flood},
@@ -228,6 +248,19 @@ func Run(ctx context.Context, stop <-chan struct{}, cfg Config) (err error) {
 	}
 	if cfg.DuplicateWindow > 0 {
 		work.NewDeduper = func() pipeline.Deduper { return pipeline.NewWindow(cfg.DuplicateWindow) }
+	}
+	join := func(context.Context, <-chan struct{}) error { return nil }
+	if links != nil {
+		work.Exchange = links
+		joiner, err := exchange(cfg, work, detectors, sources, judge)
+		if err != nil {
+			return err
+		}
+		beside := bus
+		beside.Group, beside.Topic, beside.Reset, beside.Metrics = cfg.Group+".links", cfg.LinksTopic, kafka.Earliest, bus.Metrics.Beside()
+		join = func(ctx context.Context, stop <-chan struct{}) error {
+			return kafka.Run(ctx, stop, beside, joiner.Handle)
+		}
 	}
 	worker, err := pipeline.New(work)
 	if err != nil {
@@ -250,7 +283,12 @@ func Run(ctx context.Context, stop <-chan struct{}, cfg Config) (err error) {
 	if gather, ok := cfg.Registry.(prometheus.Gatherer); ok && cfg.StateMemory > 0 {
 		wg.Go(func() { watchState(background, gather, cfg.StateMemory, log) })
 	}
-	return kafka.Run(ctx, stop, bus, worker.Handle)
+	// The exchange ends last. What it has not read then stays on the topic for whoever reads next.
+	enough, joined := make(chan struct{}), make(chan error, 1)
+	go func() { joined <- join(ctx, enough) }()
+	err = kafka.Run(ctx, stop, bus, worker.Handle)
+	close(enough)
+	return errors.Join(err, <-joined)
 }
 
 // schemaCurrent reports whether every migration that this program knows has been applied.

@@ -210,6 +210,13 @@ func (e *judged) Observe(ev *event.Event) {
 	e.Engine.Observe(ev)
 }
 
+// Links is that of the engine, nothing if it has none.
+func (e *judged) Links(yield func(partition int, data []byte)) {
+	if l, ok := e.Engine.(pipeline.Linker); ok {
+		l.Links(yield)
+	}
+}
+
 // learn hands the engine the verdicts that are new to it.
 func (e *judged) learn() {
 	e.turn = e.j.turns.Load()

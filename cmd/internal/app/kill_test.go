@@ -191,7 +191,7 @@ func (s *stage) portion(minutes, scraper int) []kafka.Message {
 	return append(out, out[len(out)/2])
 }
 
-func newStage(t *testing.T, ctx context.Context) *stage {
+func newStage(t *testing.T, ctx context.Context, partitions int32) *stage {
 	t.Helper()
 	s := &stage{}
 	var err error
@@ -199,7 +199,7 @@ func newStage(t *testing.T, ctx context.Context) *stage {
 		t.Fatal(err)
 	}
 	t.Cleanup(s.server.Kill)
-	broker, err := kfake.NewCluster(kfake.NumBrokers(1), kfake.SeedTopics(3, app.Events, app.Alerts, app.Dead), kfake.GroupMinSessionTimeout(time.Millisecond))
+	broker, err := kfake.NewCluster(kfake.NumBrokers(1), kfake.SeedTopics(partitions, app.Events, app.Alerts, app.Dead), kfake.GroupMinSessionTimeout(time.Millisecond))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -455,7 +455,7 @@ func TestKilledAnywhereTheTablesAreThoseOfAnUndisturbedRun(t *testing.T) {
 	defer cancel()
 	points := pipeline.Points()
 	const random = 10
-	s := newStage(t, ctx)
+	s := newStage(t, ctx, 3)
 	killed := life{Brokers: s.brokers, DSN: s.database(t, ctx, "killed"), Group: "killed"}
 	s.produce(t, ctx, 2000, -1)
 	s.finish(t, ctx, "killed", killed) // the engine knows its agents from here on

@@ -41,6 +41,8 @@ type Kafka struct {
 	Brokers                               []string
 	ClientID, Group                       string
 	Topic, AlertsTopic, DeadLettersTopic  string
+	LinksTopic                            string
+	LinkPartitions                        int
 	Partitions, Replicas                  int
 	Reset                                 string
 	SessionTimeout                        time.Duration
@@ -70,6 +72,7 @@ type Detect struct {
 	Detectors   []string // empty: all
 	EpisodeGap  time.Duration
 	StateMemory int64 // bytes, over all partitions of the process; 0: no limit
+	Links       string
 }
 
 // Pipeline is how events go to the database.
@@ -162,6 +165,8 @@ func Fields() []Field {
 		text("kafka.topic", "agent.events", "topic of activity events", func(c *Config) *string { return &c.Kafka.Topic }, topic),
 		text("kafka.alerts_topic", "agent.alerts", "topic that alerts are copied to", func(c *Config) *string { return &c.Kafka.AlertsTopic }, topic),
 		text("kafka.dead_letters_topic", "agent.dead", "topic that rejected messages are copied to", func(c *Config) *string { return &c.Kafka.DeadLettersTopic }, topic),
+		text("kafka.links_topic", "agent.links", "topic of what events say about what agents share; see detect.links", func(c *Config) *string { return &c.Kafka.LinksTopic }, topic),
+		integer("kafka.link_partitions", "1", "partitions of a topic of links that does not exist yet", func(c *Config) *int { return &c.Kafka.LinkPartitions }, 1, 1000),
 		integer("kafka.partitions", "4", "partitions of a topic of events that does not exist yet", func(c *Config) *int { return &c.Kafka.Partitions }, 1, 10_000),
 		integer("kafka.replicas", "0", "replicas of topics that do not exist yet; 0 leaves it to the brokers", func(c *Config) *int { return &c.Kafka.Replicas }, 0, 15),
 		text("kafka.reset", "earliest", "where to begin without a checkpoint: earliest or latest", func(c *Config) *string { return &c.Kafka.Reset }, oneOf("earliest", "latest")),
@@ -190,6 +195,7 @@ func Fields() []Field {
 		number("detect.alert_budget", "1", "false alerts per 1,000 agent-days to aim at, over all detectors", func(c *Config) *float64 { return &c.Detect.AlertBudget }, 0.001, 1000),
 		list("detect.detectors", "", "the detectors to run; all without", func(c *Config) *[]string { return &c.Detect.Detectors }, detectors),
 		duration("detect.episode_gap", "1h", "how long an episode may pause and still be the same alert", func(c *Config) *time.Duration { return &c.Detect.EpisodeGap }, time.Minute, 7*24*time.Hour),
+		text("detect.links", "auto", "where what crosses agents is judged when there are several partitions: topic (on kafka.links_topic), off (in each partition alone), auto (topic if there are several)", func(c *Config) *string { return &c.Detect.Links }, oneOf("auto", "topic", "off")),
 		size("detect.state_memory", "2GiB", "memory that the state of agents may take in this process", func(c *Config) *int64 { return &c.Detect.StateMemory }, 16<<20, 1<<40),
 
 		integer("pipeline.block_rows", "50000", "events in one insert at most", func(c *Config) *int { return &c.Pipeline.BlockRows }, 100, 1_000_000),
