@@ -24,6 +24,11 @@ eval: build ## Measure detection on public sets and simulated worlds, and write 
 test-faults: ## Kill the engine wherever it may die and compare the tables: one line a case
 	go test -count 1 -timeout 20m -run 'Killed|TwoInstances' -v ./cmd/internal/app | grep -E '^(fault:|---|ok|FAIL|PASS)|_test.go'
 
+bench-e2e: ## Measure topic to table beside a plain copy loop, and the time to an alert's row: ARGS="--events N --rounds N"
+	@mkdir -p bin
+	go build -o bin/endtoend ./cmd/internal/endtoend
+	bin/endtoend $(ARGS)
+
 bench: ## Benchmarks, ten rounds, in the form benchstat reads
 	go test -run '^$$' -bench . -count 10 ./...
 
@@ -67,4 +72,4 @@ plugin-zip: plugin ## The same as dist/astray-app.zip
 	rm -rf dist/astray-app && cp -r $(PLUGIN)/dist dist/astray-app
 	cd dist && python3 -m zipfile -c astray-app.zip astray-app
 
-.PHONY: help build demo lint test test-faults eval bench plugin plugin-backend plugin-frontend plugin-zip test-ui screenshots
+.PHONY: help build demo lint test test-faults eval bench bench-e2e plugin plugin-backend plugin-frontend plugin-zip test-ui screenshots

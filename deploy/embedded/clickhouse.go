@@ -301,6 +301,13 @@ func (s *Server) Signal(sig os.Signal) error {
 	return s.cmd.Process.Signal(sig)
 }
 
+// Pid is the id of the process that runs now, for those who count what it uses.
+func (s *Server) Pid() int {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.cmd.Process.Pid
+}
+
 // Done is closed when the process that is running now has ended.
 func (s *Server) Done() <-chan struct{} {
 	s.mu.Lock()

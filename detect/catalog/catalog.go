@@ -38,10 +38,16 @@ func All() []detect.Detector {
 	}
 }
 
-// Select returns the detectors with the given names, all when there are none.
+// None is the name that selects no detector: events are stored and baselines learned, nobody is alerted.
+const None = "none"
+
+// Select returns the detectors with the given names, all when there are no names.
 func Select(names ...string) ([]detect.Detector, error) {
 	if len(names) == 0 {
 		return All(), nil
+	}
+	if len(names) == 1 && names[0] == None {
+		return nil, nil
 	}
 	var out []detect.Detector
 next:
