@@ -55,6 +55,9 @@ type Finding struct {
 	Entity *feature.Entity // what misbehaves, nil for the agent of the event
 	Hint   bool            // it ranks an agent but does not alert: being unlike others is no misbehaviour
 	Text   string          // what to say instead of the count, without a full stop; "" to say the count
+
+	by   int     // index of the detector, set by the engine
+	logP float64 // calibrated LogP, set by the engine
 }
 
 // Counts appends the findings of one feature, over all window lengths it is counted at.

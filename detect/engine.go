@@ -47,8 +47,11 @@ type Engine struct {
 	detectors []Detector
 	idle      []bool // detectors that run elsewhere
 	infos     []Info
-	tails     []calibrate.Tail
-	threshold float64 // calibrated p-value at and below which a detector alerts
+	lenses    []lens
+	of        [][]int        // of the detector, indices of lenses
+	quiet     calibrate.Tail // of what nobody has shown yet: what a new lens starts from
+	alerted   float64        // share of the agent-days learned of late that had an alert
+	threshold float64        // calibrated p-value at and below which a detector alerts
 	store     *feature.Store
 	tracks    map[uint64]*track
 	shared    map[uint64]*episode // open alerts about what agents share, by entity
@@ -66,9 +69,9 @@ type Engine struct {
 // track is what the engine remembers of an agent beside its features.
 type track struct {
 	day  int64
-	max  []float32 // largest raw score of the day, per detector
-	open *episode  // about the agent
-	with uint64    // entity of the open alert that the agent has a part in
+	max  []uint8  // largest raw score of the day, per lens, as calibrate.Bin
+	open *episode // about the agent
+	with uint64   // entity of the open alert that the agent has a part in
 }
 
 // episode is one alert while it may still change.
@@ -92,7 +95,7 @@ func New(cfg Config, detectors ...Detector) *Engine {
 	if cfg.Gap <= 0 {
 		cfg.Gap = time.Hour
 	}
-	e := &Engine{cfg: cfg, detectors: detectors, tails: make([]calibrate.Tail, len(detectors)),
+	e := &Engine{cfg: cfg, detectors: detectors, of: make([][]int, len(detectors)),
 		store: feature.NewStore(), tracks: map[uint64]*track{}, shared: map[uint64]*episode{}, aliases: map[uint64]uint64{}, silence: -1, cause: -1}
 	e.idle = make([]bool, len(detectors))
 	e.store.SetExchange(cfg.Links)
@@ -138,26 +141,35 @@ func (e *Engine) judge(v *feature.View) {
 		if len(mine) == 0 {
 			continue
 		}
-		best := strongestOf(mine)
-		raw := -best.LogP / math.Ln10
-		if float32(raw) > t.max[i] && (best.Entity == nil || !e.told(best.Entity, i)) {
-			t.max[i] = float32(raw)
+		// best is the rarest finding, loudest the rarest of those that may alert.
+		best, loudest := -1, -1
+		for k := range mine {
+			f := &mine[k]
+			e.weigh(t, i, f)
+			if best < 0 || f.logP < mine[best].logP {
+				best = k
+			}
+			if !f.Hint && (loudest < 0 || f.logP < mine[loudest].logP) {
+				loudest = k
+			}
 		}
-		p := e.p(i, raw)
-		if i == e.cause && raw >= causeRaw && best.Entity == nil {
-			causeP = p
-		}
-		score := math.Min(-math.Log10(math.Max(p, 1e-320)), alert.MaxScore)
-		if score > e.top.Score {
-			kind, id := entity(v, best.Entity)
+		if score := math.Min(-mine[best].logP/math.Ln10, alert.MaxScore); score > e.top.Score {
+			kind, id := entity(v, mine[best].Entity)
 			e.top = Score{score, e.infos[i].Name, kind, id}
 		}
-		held := e.held(i, p, raw, best.Hint)
 		if e.cfg.Watch != nil {
-			e.watch(i, v.Agent.ID, v.Event.Time, *best, raw, p, held)
+			e.watch(i, v.Agent.ID, v.Event.Time, mine[best], e.held(i, &mine[best]))
 		}
-		if held == "" {
-			e.crossed = append(e.crossed, crossing{i, p, best.Entity})
+		if loudest < 0 {
+			continue
+		}
+		f := &mine[loudest]
+		p := math.Exp(f.logP)
+		if i == e.cause && f.raw() >= causeRaw && f.Entity == nil {
+			causeP = p
+		}
+		if e.held(i, f) == "" {
+			e.crossed = append(e.crossed, crossing{i, p, f.Entity})
 		}
 	}
 	// What is shared comes first: an agent's part in it is told with it.
@@ -223,13 +235,73 @@ func (e *Engine) explains(a, b crossing) bool {
 // directLooks is about how many independent looks a direct detector takes at an agent in a day.
 const directLooks = 2
 
-// p is the share of benign agent-days that reach the raw score: as learned, or, for what is rare by itself, as its
-// probability says, for what is seen of it is mostly no benign traffic.
-func (e *Engine) p(detector int, raw float64) float64 {
+// lens is one feature at one window length, as one detector sees it. Each is calibrated by itself.
+type lens struct {
+	detector int // -1 for one whose detector is no longer run
+	name     string
+	scale    feature.Scale
+	kind     feature.EntityKind // of what is shared, NumEntityKinds for what is the agent's
+	tail     calibrate.Tail
+}
+
+// looks is about how many nearly independent looks a day takes through a window of a length.
+var looks = [feature.NumScales]float64{200, 100, 24, 4}
+
+// lens returns the index of the lens through which a detector sees a finding, made when it is new.
+func (e *Engine) lens(detector int, f *Finding) int {
+	kind := feature.NumEntityKinds
+	if f.Entity != nil {
+		kind = f.Entity.Kind
+	}
+	for _, i := range e.of[detector] {
+		if l := &e.lenses[i]; l.scale == f.Scale && l.kind == kind && l.name == f.Name {
+			return i
+		}
+	}
+	l := lens{detector: detector, name: f.Name, scale: f.Scale, kind: kind}
+	if !e.infos[detector].Settles || e.store.Settled() {
+		l.tail = e.quiet
+	}
+	l.tail.Looks = looks[f.Scale]
+	e.addLens(len(e.lenses), l)
+	return len(e.lenses) - 1
+}
+
+// addLens puts a lens in its place; those before it that are not known yet are nobody's.
+func (e *Engine) addLens(i int, l lens) {
+	for len(e.lenses) <= i {
+		e.lenses = append(e.lenses, lens{detector: -1})
+	}
+	e.lenses[i] = l
+	e.of[l.detector] = append(e.of[l.detector], i)
+	slices.Sort(e.of[l.detector])
+}
+
+// p is the share of benign agent-days in which any of the detector's lenses shows as much as a raw score does through
+// one of them; for what is rare by itself it is as its probability says, for what is seen of it is mostly no benign
+// traffic.
+func (e *Engine) p(detector, lens int, raw float64) float64 {
 	if e.infos[detector].Direct {
 		return math.Min(1, directLooks*math.Pow(10, -raw))
 	}
-	return e.tails[detector].P(raw)
+	return math.Min(1, float64(len(e.of[detector]))*e.lenses[lens].tail.P(raw))
+}
+
+// weigh calibrates a finding of a detector and remembers it for the agent's day.
+func (e *Engine) weigh(t *track, detector int, f *Finding) {
+	i := e.lens(detector, f)
+	for len(t.max) <= i {
+		t.max = append(t.max, 0)
+	}
+	if b := calibrate.Bin(f.raw()); b > t.max[i] && (f.Entity == nil || !e.told(f.Entity, detector)) {
+		t.max[i] = b
+	}
+	f.by, f.logP = detector, math.Log(math.Max(e.p(detector, i, f.raw()), 1e-320))
+}
+
+// warm reports whether the detector's calibration rests on enough agent-days.
+func (e *Engine) warm(detector int) bool {
+	return len(e.of[detector]) > 0 && e.lenses[e.of[detector][0]].tail.Days() >= warmDays
 }
 
 // crossing is a detector whose evidence is rarer than the budget allows, and what it is about.
@@ -237,16 +309,6 @@ type crossing struct {
 	detector int
 	p        float64
 	entity   *feature.Entity // nil for the agent
-}
-
-func strongestOf(fs []Finding) *Finding {
-	best := &fs[0]
-	for i := range fs {
-		if fs[i].LogP < best.LogP {
-			best = &fs[i]
-		}
-	}
-	return best
 }
 
 // entity names what an alert is about in the contract's terms.
@@ -267,7 +329,7 @@ func (e *Engine) track(a *feature.Agent, now int64) *track {
 	t := e.tracks[a.Key]
 	day := now / 86_400_000_000
 	if t == nil {
-		t = &track{day: day, max: make([]float32, len(e.detectors))}
+		t = &track{day: day}
 		e.tracks[a.Key] = t
 	}
 	if day > t.day {
@@ -277,18 +339,42 @@ func (e *Engine) track(a *feature.Agent, now int64) *track {
 	return t
 }
 
-// learn tells the calibration of the agent-day that has ended.
+// mostAlerted is up to what share of the agent-days those with an alert are left out of the calibration: beyond that
+// they are the new normal.
+const mostAlerted = 0.02
+
+// learn gives the day that has ended to the calibration. A day with an alert is not one of the benign ones.
 func (e *Engine) learn(t *track) {
-	for i := range t.max {
-		if e.infos[i].Settles && !e.store.Settled() {
+	const memory = 1000
+	had := 0.0
+	if since := t.day * 86400 * micros; t.open != nil && t.open.last >= since || e.shared[t.with] != nil && e.shared[t.with].last >= since {
+		had = 1
+	}
+	e.alerted += (had - e.alerted) / memory
+	early := t.day <= e.store.FirstDay()
+	benign := had == 0 || e.alerted > mostAlerted
+	switch {
+	case early:
+		e.quiet.LearnEarly(0)
+	case benign:
+		e.quiet.Learn(0)
+	}
+	for i := range e.lenses {
+		l := &e.lenses[i]
+		if l.detector < 0 || e.infos[l.detector].Settles && !e.store.Settled() {
 			continue // it could not speak yet
 		}
-		if t.day <= e.store.FirstDay() {
-			e.tails[i].LearnEarly(float64(t.max[i]))
-		} else {
-			e.tails[i].Learn(float64(t.max[i]))
+		raw := 0.0
+		if i < len(t.max) {
+			raw = calibrate.Raw(t.max[i])
+			t.max[i] = 0
 		}
-		t.max[i] = 0
+		switch {
+		case early:
+			l.tail.LearnEarly(raw)
+		case benign:
+			l.tail.Learn(raw)
+		}
 	}
 }
 
@@ -444,7 +530,7 @@ func (e *Engine) raise(v *feature.View, t *track, c crossing) {
 				all = append(all, f)
 			}
 		}
-		mine := e.own(c.detector, v, all)
+		mine := own(c.detector, all)
 		a.Evidence = evidence(mine, all)
 		a.Severity = info.Severity
 		a.Reason = reason(mine, info, v, c.entity)
@@ -513,14 +599,11 @@ const (
 )
 
 // own is the findings of one detector: they come first in the evidence.
-func (e *Engine) own(i int, v *feature.View, all []Finding) []Finding {
+func own(detector int, all []Finding) []Finding {
 	var mine []Finding
-	for _, f := range e.detectors[i].Examine(e.store, v, nil) {
-		for _, g := range all {
-			if f.Name == g.Name && f.Scale == g.Scale && f.Entity == g.Entity {
-				mine = append(mine, f)
-				break
-			}
+	for _, f := range all {
+		if f.by == detector {
+			mine = append(mine, f)
 		}
 	}
 	if len(mine) == 0 {
@@ -539,16 +622,15 @@ func (e *Engine) silences(ev *event.Event) {
 	e.store.Silents(func(s feature.Silent) {
 		logP := -math.Log(float64(s.Pauses)) - silenceTail*math.Log(s.Pause/math.Max(s.Usual, 1))
 		t := e.track(s.Agent, e.store.Now())
-		raw := -logP / math.Ln10
-		t.max[e.silence] = max(t.max[e.silence], float32(raw))
-		p := e.p(e.silence, raw)
+		f := Finding{Reading: feature.Reading{Name: "pause_seconds", Scale: feature.Day, Observed: math.Round(s.Pause), Mean: math.Round(s.Usual)}, LogP: logP}
+		e.weigh(t, e.silence, &f)
+		p := math.Exp(f.logP)
 		if e.cfg.Watch != nil {
-			f := Finding{Reading: feature.Reading{Name: "pause_seconds", Scale: feature.Day, Observed: math.Round(s.Pause), Mean: math.Round(s.Usual)}, LogP: logP}
 			held := ""
 			if p > e.threshold {
 				held = heldP
 			}
-			e.watch(e.silence, s.Agent.ID, e.store.Now(), f, raw, p, held)
+			e.watch(e.silence, s.Agent.ID, e.store.Now(), f, held)
 		}
 		if p > e.threshold {
 			return
@@ -687,12 +769,12 @@ func strongest(fs []Finding) []Finding {
 		switch {
 		case i < 0:
 			best = append(best, f)
-		case f.LogP < best[i].LogP:
+		case f.logP < best[i].logP:
 			best[i] = f
 		}
 	}
 	slices.SortStableFunc(best, func(a, b Finding) int {
-		return cmp.Or(cmp.Compare(a.LogP, b.LogP), cmp.Compare(a.Name, b.Name))
+		return cmp.Or(cmp.Compare(a.logP, b.logP), cmp.Compare(a.LogP, b.LogP), cmp.Compare(a.Name, b.Name))
 	})
 	return best
 }

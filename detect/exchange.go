@@ -116,8 +116,7 @@ func NewExchange(cfg Config, sources int, detectors ...Detector) *Exchange {
 		e.idle[i] = info.Across == Within
 	}
 	e.silence = -1
-	return &Exchange{e: e, want: int32(sources), sources: map[int32]*source{}, names: map[uint64]string{}, touched: map[uint64]struct{}{},
-		extra: track{max: make([]float32, len(detectors))}}
+	return &Exchange{e: e, want: int32(sources), sources: map[int32]*source{}, names: map[uint64]string{}, touched: map[uint64]struct{}{}}
 }
 
 // Observe takes a frame, in the event's content.
@@ -275,7 +274,7 @@ func (x *Exchange) Agents() int { return 0 }
 
 // StateBytes is about how much memory the entities and what waits take.
 func (x *Exchange) StateBytes() int64 {
-	n := x.e.StateBytes() + int64(len(x.e.tracks))*(160+4*int64(len(x.e.detectors)))
+	n := x.e.StateBytes() + int64(len(x.e.tracks))*(160+int64(len(x.e.lenses)))
 	for i := range x.waiting {
 		n += int64(len(x.waiting[i].data)) + 64
 	}

@@ -23,17 +23,17 @@ type Look struct {
 const heldP = "not rare enough"
 
 // held says why evidence is no reason for an alert, "" when it is one.
-func (e *Engine) held(detector int, p, raw float64, hint bool) string {
+func (e *Engine) held(detector int, f *Finding) string {
 	switch {
-	case p > e.threshold:
+	case math.Exp(f.logP) > e.threshold:
 		return heldP
-	case hint:
+	case f.Hint:
 		return "it ranks an agent and never alerts by itself"
-	case e.infos[detector].Direct || e.tails[detector].Days() >= warmDays:
+	case e.infos[detector].Direct || e.warm(detector):
 		return ""
 	case e.infos[detector].Daily:
 		return coldText
-	case raw < coldRaw:
+	case f.raw() < coldRaw:
 		return coldText
 	}
 	return ""
@@ -41,29 +41,33 @@ func (e *Engine) held(detector int, p, raw float64, hint bool) string {
 
 var coldText = fmt.Sprintf("the detector has not seen %d agent-days yet", warmDays)
 
-func (e *Engine) watch(detector int, agent string, at int64, f Finding, raw, p float64, held string) {
-	l := Look{Detector: e.infos[detector].Name, AgentID: agent, Time: at, Finding: f, Raw: raw, P: p, Threshold: e.threshold, Held: held}
+func (e *Engine) watch(detector int, agent string, at int64, f Finding, held string) {
+	l := Look{Detector: e.infos[detector].Name, AgentID: agent, Time: at, Finding: f, Raw: f.raw(), P: math.Exp(f.logP), Threshold: e.threshold, Held: held}
 	if f.Entity != nil {
 		l.Shared = f.Entity.Name
 	}
 	e.cfg.Watch(&l)
 }
 
-// Needed is the raw score from which the detector alerts as things stand, infinite for one that is not run.
-func (e *Engine) Needed(detector string) float64 {
+// raw is −log10 of the probability that the model gives.
+func (f *Finding) raw() float64 { return -f.LogP / math.Ln10 }
+
+// Needed is the raw score from which the detector alerts on the finding's feature as things stand, infinite for a
+// detector that is not run.
+func (e *Engine) Needed(detector string, f *Finding) float64 {
 	for i := range e.infos {
 		if e.infos[i].Name != detector {
 			continue
 		}
 		lo, hi := 0.0, 320.0
 		for range 40 {
-			if mid := (lo + hi) / 2; e.p(i, mid) <= e.threshold {
+			if mid := (lo + hi) / 2; e.p(i, e.lens(i, f), mid) <= e.threshold {
 				hi = mid
 			} else {
 				lo = mid
 			}
 		}
-		if !e.infos[i].Direct && e.tails[i].Days() < warmDays && !e.infos[i].Daily {
+		if !e.infos[i].Direct && !e.warm(i) && !e.infos[i].Daily {
 			hi = math.Max(hi, coldRaw)
 		}
 		return hi

@@ -2,7 +2,9 @@ package detect
 
 import (
 	"cmp"
+	"encoding/binary"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"maps"
 	"math"
@@ -24,11 +26,11 @@ const (
 )
 
 // trackState is a track on disk: the day's largest scores and the alert that is still open. It is small and few
-// have an alert, so JSON serves; the scores keep their exact bits.
+// have an alert, so JSON serves.
 type trackState struct {
 	Version int           `json:"version"`
 	Day     int64         `json:"day"`
-	Max     []uint32      `json:"max,omitempty"`
+	Max     []byte        `json:"max,omitempty"`
 	Open    *episodeState `json:"open,omitempty"`
 	With    uint64        `json:"with,omitempty"`
 }
@@ -47,7 +49,7 @@ type episodeState struct {
 	Cohort    string       `json:"cohort,omitempty"`
 }
 
-const trackVersion = 2
+const trackVersion = 3
 
 func (e *Engine) save(o *episode) *episodeState {
 	if o == nil {
@@ -116,10 +118,7 @@ func (e *Engine) saveOwn(ids []string, yield func(key string, state []byte) erro
 	}
 	for _, id := range ids {
 		t := e.tracks[xxhash.Sum64String(id)]
-		st := trackState{Version: trackVersion, Day: t.day, Open: e.save(t.open), With: t.with}
-		for _, m := range t.max {
-			st.Max = append(st.Max, math.Float32bits(m))
-		}
+		st := trackState{Version: trackVersion, Day: t.day, Max: t.max, Open: e.save(t.open), With: t.with}
 		if err := put(trackKey+id, st); err != nil {
 			return err
 		}
@@ -148,9 +147,63 @@ func (e *Engine) saveOwn(ids []string, yield func(key string, state []byte) erro
 		return nil
 	}
 	for i, info := range e.infos {
-		if err := yield(tailsKey+info.Name, e.tails[i].Append([]byte{feature.Version})); err != nil {
+		if err := yield(tailsKey+info.Name, e.appendLenses([]byte{feature.Version}, i)); err != nil {
 			return err
 		}
+	}
+	return nil
+}
+
+// appendLenses writes the lenses of a detector, each with its place: the agents' days refer to it.
+func (e *Engine) appendLenses(dst []byte, detector int) []byte {
+	dst = binary.LittleEndian.AppendUint64(dst, math.Float64bits(e.alerted))
+	dst = e.quiet.Append(dst)
+	dst = binary.AppendUvarint(dst, uint64(len(e.of[detector])))
+	for _, i := range e.of[detector] {
+		l := &e.lenses[i]
+		dst = binary.AppendUvarint(dst, uint64(i))
+		dst = append(dst, byte(l.scale), byte(l.kind), byte(len(l.name)))
+		dst = append(dst, l.name...)
+		dst = l.tail.Append(dst)
+	}
+	return dst
+}
+
+// maxLenses bounds what a damaged state can ask for.
+const maxLenses = 1 << 12
+
+func (e *Engine) restoreLenses(src []byte, detector int) error {
+	short := errors.New("too short")
+	if len(src) < 8 {
+		return short
+	}
+	e.alerted = math.Float64frombits(binary.LittleEndian.Uint64(src))
+	src, err := e.quiet.Decode(src[8:])
+	if err != nil {
+		return err
+	}
+	uvarint := func() uint64 {
+		x, n := binary.Uvarint(src)
+		src = src[max(n, 0):]
+		if n <= 0 {
+			return maxLenses + 1
+		}
+		return x
+	}
+	n := uvarint()
+	if n > maxLenses {
+		return short
+	}
+	for range n {
+		i := uvarint()
+		if i > maxLenses || len(src) < 3 || len(src) < 3+int(src[2]) || src[0] >= byte(feature.NumScales) {
+			return short
+		}
+		l := lens{detector: detector, scale: feature.Scale(src[0]), kind: feature.EntityKind(src[1]), name: string(src[3 : 3+int(src[2])])}
+		if src, err = l.tail.Decode(src[3+len(l.name):]); err != nil {
+			return err
+		}
+		e.addLens(int(i), l)
 	}
 	return nil
 }
@@ -169,8 +222,10 @@ func (e *Engine) Restore(key string, state []byte) error {
 		if len(state) == 0 || state[0] != feature.Version {
 			return fmt.Errorf("calibration of %s: %w", name, feature.ErrVersion)
 		}
-		_, err := e.tails[i].Decode(state[1:])
-		return err
+		if err := e.restoreLenses(state[1:], i); err != nil {
+			return fmt.Errorf("calibration of %s: %w", name, err)
+		}
+		return nil
 	}
 	if hex, ok := strings.CutPrefix(key, episodeKey); ok {
 		k, err := strconv.ParseUint(hex, 16, 64)
@@ -204,10 +259,7 @@ func (e *Engine) Restore(key string, state []byte) error {
 	if st.Version != trackVersion {
 		return fmt.Errorf("track: %w", feature.ErrVersion)
 	}
-	t := &track{day: st.Day, max: make([]float32, len(e.detectors)), open: e.load(st.Open), with: st.With}
-	for i, bits := range st.Max[:min(len(st.Max), len(t.max))] {
-		t.max[i] = math.Float32frombits(bits)
-	}
+	t := &track{day: st.Day, max: st.Max, open: e.load(st.Open), with: st.With}
 	e.tracks[xxhash.Sum64String(id)] = t
 	return nil
 }

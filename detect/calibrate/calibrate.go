@@ -1,10 +1,11 @@
-// Package calibrate turns a detector's raw scores into honest ones.
+// Package calibrate turns raw scores into honest ones.
 //
-// A raw score is −log10 of the smallest tail probability among a detector's features and windows. Traffic is
-// never quite what the model says, and many windows are looked at in a day, so raw scores are too large. What
-// people budget is alerts per agent-day; the unit here is therefore the largest raw score an agent reaches in a
-// day. Its distribution over benign agent-days is learned, and the calibrated p-value of a score is the share of
-// agent-days that reach it.
+// A raw score is −log10 of the tail probability that a model gives to one feature over one window length. Traffic is
+// never quite what the model says, and many windows are looked at in a day, so raw scores are too large, by as much as
+// the feature is unlike its model: what a rate of events does every day, a count of new services never does. Each
+// feature at each window length is therefore calibrated by itself. What people budget is alerts per agent-day; the
+// unit is the largest raw score an agent reaches in a day. Its distribution over benign agent-days is learned, and
+// the calibrated p-value of a score is the share of agent-days that reach it.
 //
 // The body is a histogram. The tail is that of the tenth of the agent-days with the largest scores (of those that have
 // any, if they are fewer): exponential in the raw score — a Pareto tail of the p-value, the generalised Pareto
@@ -23,17 +24,28 @@ const (
 	step      = 0.25
 	bins      = 160 // raw scores to 40; larger ones are in the last bin
 	priorDays = 100
-	// tests is about how many nearly independent looks a detector takes at an agent in a day.
-	tests = 200
+	// usualLooks is what Looks is when nothing is said.
+	usualLooks = 200
 	// fewScores is how many scores above nothing it takes to fit a tail.
 	fewScores = 5
+	// fitTo is how much rarer than where the tail begins the scores are that it is fitted to.
+	fitTo = 10
 	// forget is after how many agent-days an old one has lost its weight.
 	forget = 50_000
 )
 
-// Tail is the calibration of one detector.
+// Bin is the place of a raw score in a histogram: what is remembered of an agent's day.
+func Bin(raw float64) uint8 { return uint8(min(int(math.Max(raw, 0)/step), bins-1)) }
+
+// Raw is the least raw score of a bin.
+func Raw(bin uint8) float64 { return step * float64(bin) }
+
+// Tail is the calibration of one feature at one window length.
 type Tail struct {
-	count [bins]float64
+	// Looks is about how many nearly independent looks are taken at an agent in a day, usualLooks when it is 0.
+	Looks float64
+
+	count [bins]float32
 	total float64
 	early int // agent-days of the first day of a stream among them, when everything was new
 	first [bins]uint32
@@ -46,14 +58,13 @@ type Tail struct {
 
 // Learn adds the largest raw score of one agent-day.
 func (t *Tail) Learn(raw float64) {
-	i := min(int(math.Max(raw, 0)/step), bins-1)
 	if t.total >= forget {
 		for j := range t.count {
 			t.count[j] *= 0.5
 		}
 		t.total *= 0.5
 	}
-	t.count[i]++
+	t.count[Bin(raw)]++
 	t.total++
 	t.dropEarly()
 	if t.sinceRefit++; float64(t.sinceRefit) >= 1+t.total/50 {
@@ -63,7 +74,7 @@ func (t *Tail) Learn(raw float64) {
 
 // LearnEarly adds an agent-day of a stream's first day. It serves until as many later ones are known.
 func (t *Tail) LearnEarly(raw float64) {
-	t.first[min(int(math.Max(raw, 0)/step), bins-1)]++
+	t.first[Bin(raw)]++
 	t.early++
 	t.Learn(raw)
 }
@@ -74,7 +85,7 @@ func (t *Tail) dropEarly() {
 		return
 	}
 	for i, c := range t.first {
-		t.count[i] = math.Max(t.count[i]-float64(c), 0)
+		t.count[i] = max(t.count[i]-float32(c), 0)
 		t.first[i] = 0
 	}
 	t.total -= float64(t.early)
@@ -85,17 +96,17 @@ func (t *Tail) dropEarly() {
 func (t *Tail) quantile(q float64) float64 {
 	below := 0.0
 	for i, c := range t.count {
-		if below+c >= q*t.total && c > 0 {
+		if c := float64(c); below+c >= q*t.total && c > 0 {
 			return step * (float64(i) + (q*t.total-below)/c)
 		}
-		below += c
+		below += float64(c)
 	}
 	return step * bins
 }
 
 func (t *Tail) refit() {
 	t.sinceRefit = 0
-	positive := t.total - t.count[0]
+	positive := t.total - float64(t.count[0])
 	share := math.Min(0.1, positive/t.total)
 	if positive < fewScores {
 		// Hardly anything was ever said: what is said is as rare as it says, no more.
@@ -114,10 +125,11 @@ func (t *Tail) P(raw float64) float64 {
 	if raw <= 0 {
 		return 1
 	}
-	prior := 1 - math.Exp(-tests*math.Pow(10, -raw))
-	if raw > 10 {
-		prior = tests * math.Pow(10, -raw)
+	looks := t.Looks
+	if looks == 0 {
+		looks = usualLooks
 	}
+	prior := -math.Expm1(-looks * math.Pow(10, -raw))
 	if t.total < 1 || t.scale == 0 {
 		return prior
 	}
@@ -127,10 +139,10 @@ func (t *Tail) P(raw float64) float64 {
 	} else {
 		at := int(raw / step)
 		for i := at; i < bins; i++ {
-			seen += t.count[i]
+			seen += float64(t.count[i])
 		}
 		if at < bins {
-			seen -= t.count[at] * (raw/step - float64(at))
+			seen -= float64(t.count[at]) * (raw/step - float64(at))
 		}
 		seen = math.Max(seen/t.total, t.kneeP)
 	}
@@ -146,42 +158,59 @@ func (t *Tail) Days() float64 { return t.total }
 func (t *Tail) Append(dst []byte) []byte {
 	dst = binary.AppendUvarint(dst, uint64(t.sinceRefit))
 	dst = binary.AppendUvarint(dst, uint64(t.early))
-	for _, v := range [...]float64{t.total, t.knee, t.kneeP, t.scale} {
+	for _, v := range [...]float64{t.Looks, t.total, t.knee, t.kneeP, t.scale} {
 		dst = binary.LittleEndian.AppendUint64(dst, math.Float64bits(v))
 	}
-	for _, c := range t.first {
-		dst = binary.LittleEndian.AppendUint32(dst, c)
+	// Most bins are empty: those that are not, by their place.
+	for i := range t.count {
+		if t.count[i] != 0 || t.first[i] != 0 {
+			dst = append(dst, byte(i))
+			dst = binary.LittleEndian.AppendUint32(dst, math.Float32bits(t.count[i]))
+			dst = binary.AppendUvarint(dst, uint64(t.first[i]))
+		}
 	}
-	for _, v := range t.count {
-		dst = binary.LittleEndian.AppendUint32(dst, math.Float32bits(float32(v)))
-	}
-	return dst
+	return append(dst, bins)
 }
 
 // Decode reads what Append wrote and returns the rest.
 func (t *Tail) Decode(src []byte) ([]byte, error) {
-	n, k := binary.Uvarint(src)
-	if k <= 0 {
-		return nil, errors.New("calibration state: too short")
+	short := errors.New("calibration state: too short")
+	uvarint := func() (x uint64, ok bool) {
+		x, n := binary.Uvarint(src)
+		if n <= 0 {
+			return 0, false
+		}
+		src = src[n:]
+		return x, true
 	}
-	early, l := binary.Uvarint(src[k:])
-	if l <= 0 || len(src) < k+l+4*8+2*bins*4 {
-		return nil, errors.New("calibration state: too short")
+	since, ok := uvarint()
+	early, ok2 := uvarint()
+	if !ok || !ok2 || len(src) < 5*8 {
+		return nil, short
 	}
-	t.early = int(early)
-	src = src[k+l:]
-	t.sinceRefit = int(n)
-	for _, v := range [...]*float64{&t.total, &t.knee, &t.kneeP, &t.scale} {
+	*t = Tail{sinceRefit: int(since), early: int(early)}
+	for _, v := range [...]*float64{&t.Looks, &t.total, &t.knee, &t.kneeP, &t.scale} {
 		*v = math.Float64frombits(binary.LittleEndian.Uint64(src))
 		src = src[8:]
 	}
-	for i := range t.first {
-		t.first[i] = binary.LittleEndian.Uint32(src)
+	for {
+		if len(src) == 0 {
+			return nil, short
+		}
+		i := src[0]
+		src = src[1:]
+		if i == bins {
+			return src, nil
+		}
+		if i > bins || len(src) < 4 {
+			return nil, short
+		}
+		t.count[i] = math.Float32frombits(binary.LittleEndian.Uint32(src))
 		src = src[4:]
+		n, ok := uvarint()
+		if !ok {
+			return nil, short
+		}
+		t.first[i] = uint32(n)
 	}
-	for i := range t.count {
-		t.count[i] = float64(math.Float32frombits(binary.LittleEndian.Uint32(src)))
-		src = src[4:]
-	}
-	return src, nil
 }

@@ -20,7 +20,7 @@ const (
 )
 
 // Version is the first byte of every state. A state of another version is refused: its owner rebuilds it.
-const Version = 2
+const Version = 3
 
 // ErrVersion says that a state was written by a version of Astray that this one does not read.
 var ErrVersion = errors.New("state of an unknown version")

@@ -51,7 +51,7 @@ func (c Closest) record(l *detect.Look, e *detect.Engine) (Closest, bool) {
 	if c.Detector != "" && (l.P > c.P || l.P == c.P && l.Raw <= c.Raw) {
 		return c, false
 	}
-	n := Closest{Look: *l, Needed: e.Needed(l.Detector)}
+	n := Closest{Look: *l, Needed: e.Needed(l.Detector, &l.Finding)}
 	n.What = said(l.Finding)
 	return n, true
 }
