@@ -64,6 +64,7 @@ type Engine struct {
 	crossed   []crossing
 	changed   []*episode
 	behind    []*episode // with behind set, in its order
+	bands     bands
 }
 
 // track is what the engine remembers of an agent beside its features.
