@@ -2,7 +2,6 @@ package feature
 
 import (
 	"encoding/binary"
-	"errors"
 	"fmt"
 	"math"
 	"slices"
@@ -19,11 +18,19 @@ const (
 	sharedKey = "shared/"
 )
 
-// Version is the first byte of every state. A state of another version is refused: its owner rebuilds it.
+// Version is the first byte of every state. A state of another version is refused with ErrVersion, and its owner rebuilds
+// what it was a state of from the stored events. A golden of each version stands in detect/testdata.
 const Version = 3
 
 // ErrVersion says that a state was written by a version of Astray that this one does not read.
-var ErrVersion = errors.New("state of an unknown version")
+var ErrVersion error = versionError{}
+
+type versionError struct{}
+
+func (versionError) Error() string { return "state of an unknown version" }
+
+// Outdated tells package pipeline, which does not know this one, that the stored events say what the state did not.
+func (versionError) Outdated() bool { return true }
 
 // maxName bounds names in a state; cohorts are free text.
 const maxName = 1 << 20

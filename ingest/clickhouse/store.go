@@ -211,6 +211,9 @@ func (s *Store) LoadStates(ctx context.Context, cp pipeline.Checkpoint, yield fu
 					continue
 				}
 				first, last = false, key
+				if len(states.RowBytes(i)) == 0 {
+					continue // what it was of is forgotten
+				}
 				if err := yield(key, states.RowBytes(i)); err != nil {
 					return err
 				}
@@ -307,11 +310,11 @@ func (s *Store) Fence(ctx context.Context, cp pipeline.Checkpoint) error {
 	return nil
 }
 
-// prune drops states that a newer one under the checkpoint has replaced. The server does it in the background.
+// prune drops states that a newer one under the checkpoint has replaced, and the empty ones that did so. The server does it in the background.
 func (s *Store) prune(ctx context.Context, cp pipeline.Checkpoint) error {
 	ctx = native.Context(ctx, native.WithSettings(native.Settings{"lightweight_deletes_sync": 0}))
 	return wrap(s.conn.Exec(ctx, `DELETE FROM agent_state WHERE topic = $1 AND partition = $2 AND offset < $3 AND (key, offset) NOT IN
-		(SELECT key, max(offset) FROM agent_state WHERE topic = $1 AND partition = $2 AND offset <= $3 GROUP BY key)`,
+		(SELECT key, max(offset) FROM agent_state WHERE topic = $1 AND partition = $2 AND offset <= $3 GROUP BY key HAVING argMax(empty(state), offset) = 0)`,
 		cp.Topic, cp.Partition, cp.Offset), "prune the states of", cp)
 }
 

@@ -36,7 +36,8 @@ type Engine interface {
 	Observe(ev *event.Event)
 	// Alerts yields the alerts opened or updated since the last call; they are copied before it returns.
 	Alerts(yield func(*alert.Alert))
-	// Checkpoint yields the states that changed since the last call. The bytes are valid inside yield only.
+	// Checkpoint yields the states that changed since the last call, empty ones for what is to be forgotten. The bytes are
+	// valid inside yield only.
 	Checkpoint(yield func(key string, state []byte) error) error
 	// Restore takes a state back, before the first Observe.
 	Restore(key string, state []byte) error
@@ -52,6 +53,13 @@ type Linker interface {
 	// Links yields, after Observe, what the event says to each partition of the exchange that has to hear of it. The
 	// bytes are valid inside yield only.
 	Links(yield func(partition int, data []byte))
+}
+
+// Historian is a Store that can tell the events themselves, for an engine whose states are of an unknown version.
+type Historian interface {
+	// History yields the stored events of the partition before cp.Offset in the order in which they were observed. The
+	// event is valid inside yield only.
+	History(ctx context.Context, cp Checkpoint, yield func(ev *event.Event)) error
 }
 
 // Exchange is where what crosses partitions is judged.
@@ -75,7 +83,7 @@ type Checkpoint struct {
 	Time      int64  // when it was written, microseconds since the epoch
 }
 
-// State is one entity's saved state. Key and Data are valid during the call they are passed to.
+// State is one entity's saved state, empty for one that is forgotten. Key and Data are valid during the call they are passed to.
 type State struct {
 	Key  string
 	Data []byte
@@ -87,7 +95,7 @@ type State struct {
 type Store interface {
 	// Load returns the newest checkpoint of a partition, ok false when there is none.
 	Load(ctx context.Context, topic string, partition int32) (cp Checkpoint, ok bool, err error)
-	// LoadStates yields for every key the newest state whose offset is at most cp's.
+	// LoadStates yields for every key the newest state whose offset is at most cp's, unless it is empty.
 	LoadStates(ctx context.Context, cp Checkpoint, yield func(key string, data []byte) error) error
 	// Fence makes sure that no insert of an owner with a lower epoch takes effect after it has returned.
 	Fence(ctx context.Context, cp Checkpoint) error

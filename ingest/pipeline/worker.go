@@ -70,6 +70,8 @@ type Config struct {
 	Metrics   *Metrics
 	Now       func() time.Time   // default time.Now
 	Failpoint func(point string) // called at every point of Points; nil in production
+
+	rowless bool // NewBlock was nil
 }
 
 // Worker works on partitions, any number at a time.
@@ -91,6 +93,7 @@ func New(cfg Config) (*Worker, error) {
 		}
 	}
 	if cfg.NewBlock == nil {
+		cfg.rowless = true
 		cfg.NewBlock = func(Checkpoint) (Block, error) { return noRows{}, nil }
 	}
 	if cfg.BlockRows <= 0 {
@@ -170,6 +173,8 @@ type partition struct {
 	dedupe Deduper
 	claim  Checkpoint      // what this owner claimed the partition with
 	stored map[int32]int64 // day -> highest position stored before this owner came
+	// outdated is the keys of states of an unknown version, until a checkpoint has replaced or removed them.
+	outdated map[string]struct{}
 
 	// Positions are Kafka's offsets plus base, which is 0 unless the log was made anew.
 	base      int64
@@ -349,10 +354,16 @@ func (p *partition) takeOver(ctx context.Context) error {
 			return fmt.Errorf("new engine: %w", err)
 		}
 		p.base, p.watermark = 0, 0
+		p.outdated = map[string]struct{}{}
 		return st.LoadStates(ctx, p.claim, p.restore)
 	})
 	if err != nil {
 		return err
+	}
+	if len(p.outdated) > 0 {
+		if err := p.rebuild(ctx); err != nil {
+			return err
+		}
 	}
 	if p.cfg.NewDeduper != nil {
 		if err := p.seed(ctx); err != nil {
@@ -373,11 +384,71 @@ func (p *partition) restore(key string, data []byte) error {
 		p.watermark = int64(binary.LittleEndian.Uint64(data[9:]))
 		return nil
 	}
-	if err := p.engine.Restore(key, data); err != nil {
+	err := p.engine.Restore(key, data)
+	if old := (interface{ Outdated() bool })(nil); errors.As(err, &old) && old.Outdated() {
+		p.outdated[strings.Clone(key)] = struct{}{}
+		return nil
+	}
+	if err != nil {
 		p.m.rebuilt.Inc()
 		p.log.Warn("pipeline: a state cannot be restored, its entity starts anew", "bytes", len(data), "err", err)
 	}
 	return nil
+}
+
+// rebuild makes the engine anew from the stored events, because states were written by a version that this one does not
+// read. Alerts that come up again have been told: they are not told again.
+func (p *partition) rebuild(ctx context.Context) error {
+	from, ok := p.cfg.Store.(Historian)
+	if !ok || p.cfg.rowless {
+		p.m.rebuilt.Add(float64(len(p.outdated)))
+		p.log.Warn("pipeline: states are of an unknown version and there is no history to rebuild them from; what they were of begins anew", "states", len(p.outdated))
+		return nil
+	}
+	p.log.Warn("pipeline: states are of an unknown version; the engine is rebuilt from the stored events", "states", len(p.outdated))
+	t0 := p.cfg.Now()
+	// A history is long: it has no deadline but the assignment's end.
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
+	go func() {
+		select {
+		case <-p.src.Done():
+			cancel()
+		case <-ctx.Done():
+		}
+	}()
+	for attempt := 1; ; attempt++ {
+		e, err := p.cfg.NewEngine(p.topic, p.part)
+		if err != nil {
+			return fmt.Errorf("pipeline: new engine: %w", err)
+		}
+		n := 0
+		err = from.History(ctx, p.claim, func(ev *event.Event) {
+			e.Observe(ev)
+			if n++; n%1000 == 0 {
+				e.Alerts(func(*alert.Alert) {})
+			}
+		})
+		if err == nil {
+			e.Alerts(func(*alert.Alert) {})
+			p.engine = e
+			p.m.rebuilt.Add(float64(len(p.outdated)))
+			p.log.Info("pipeline: the engine is rebuilt", "events", n, "agents", e.Agents(), "seconds", p.cfg.Now().Sub(t0).Seconds())
+			return nil
+		}
+		if ctx.Err() != nil {
+			return ctx.Err()
+		}
+		p.m.retries.WithLabelValues("history").Inc()
+		p.log.Warn("pipeline: the history cannot be read, trying again from its beginning", "attempt", attempt, "err", err)
+		t := time.NewTimer(min(p.cfg.RetryPause<<min(attempt-1, 10), 100*p.cfg.RetryPause))
+		select {
+		case <-t.C:
+		case <-ctx.Done():
+			t.Stop()
+			return ctx.Err()
+		}
+	}
 }
 
 func (p *partition) ownState() []byte {
@@ -646,7 +717,18 @@ func (p *partition) checkpoint(ctx context.Context) error {
 	if err := add(workerKey, p.ownState()); err != nil {
 		return err
 	}
-	if err := p.engine.Checkpoint(add); err != nil {
+	err := p.engine.Checkpoint(func(key string, data []byte) error {
+		delete(p.outdated, key)
+		return add(key, data)
+	})
+	for key := range p.outdated {
+		// What no new state has taken the place of must not be found again by the next owner.
+		if err == nil {
+			err = add(key, nil)
+		}
+	}
+	p.outdated = nil
+	if err != nil {
 		return fmt.Errorf("pipeline: checkpoint of %s/%d at %d: %w", p.topic, p.part, p.pos, err)
 	}
 	u := unit{states: chunk, at: p.pos, base: p.base, began: now}

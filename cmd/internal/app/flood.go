@@ -112,6 +112,7 @@ type dammedStore struct {
 type store interface {
 	pipeline.Store
 	pipeline.Recaller
+	pipeline.Historian
 }
 
 func (s dammedStore) WriteDeadLetters(ctx context.Context, letters []pipeline.DeadLetter) error {

@@ -135,54 +135,29 @@ func TestAKeyUsedInTwoInstancesIsToldOnce(t *testing.T) {
 	pair := life{Brokers: s.brokers, DSN: s.database(t, ctx, "pair"), Group: "pair"}
 	disturbed := life{Brokers: s.brokers, DSN: s.database(t, ctx, "disturbed"), Group: "disturbed"}
 	// One after the other, for the first makes the tables.
-	running := map[*process]life{}
-	launch := func(l life) *process {
-		p := start(t, l)
-		running[p] = l
-		return p
-	}
-	// An engine that found the database away is started again, as whatever supervises it would.
-	supervise := func() {
-		for p, l := range running {
-			select {
-			case <-p.ended:
-				delete(running, p)
-				launch(l)
-			default:
-			}
-		}
-	}
-	kill := func(p *process) {
-		delete(running, p)
-		p.cmd.Process.Kill()
-		p.await(t, p.ended, "the end")
-	}
-	p1 := launch(pair)
+	c := &crew{t, map[*process]life{}}
+	p1 := c.launch(pair)
 	p1.await(t, p1.restored, "the first instance")
-	launch(pair)
-	d1 := launch(disturbed)
+	c.launch(pair)
+	d1 := c.launch(disturbed)
 	d1.await(t, d1.restored, "the first instance")
-	launch(disturbed)
+	c.launch(disturbed)
 	shared(t, ctx, s.brokers, "pair", 2)
 	shared(t, ctx, s.brokers, "disturbed", 2)
 	k.hours(t, ctx, 10, 20)
-	kill(d1)
+	c.kill(d1)
 	k.hours(t, ctx, 20, keyHours)
-	d2 := launch(disturbed)
+	d2 := c.launch(disturbed)
 	shared(t, ctx, s.brokers, "disturbed", 2)
 	k.theft(t, ctx)
-	kill(d2)
-	launch(disturbed)
+	c.kill(d2)
+	c.launch(disturbed)
 
-	got := s.told(t, ctx, "pair", k.ids, supervise)
-	torn := s.told(t, ctx, "disturbed", k.ids, supervise)
-	for p := range running {
-		p.stdin.Close()
-		p.await(t, p.ended, "the graceful end")
-	}
-	clear(running)
-	launch(life{Brokers: s.brokers, DSN: s.database(t, ctx, "single"), Group: "single"})
-	want := s.told(t, ctx, "single", k.ids, supervise)
+	got := s.told(t, ctx, "pair", k.ids, c.supervise)
+	torn := s.told(t, ctx, "disturbed", k.ids, c.supervise)
+	c.dismiss()
+	c.launch(life{Brokers: s.brokers, DSN: s.database(t, ctx, "single"), Group: "single"})
+	want := s.told(t, ctx, "single", k.ids, c.supervise)
 	if len(want) != 1 {
 		t.Fatalf("one instance told %q", want)
 	}

@@ -1,0 +1,152 @@
+package app_test
+
+import (
+	"context"
+	"fmt"
+	"testing"
+	"time"
+
+	native "github.com/ClickHouse/clickhouse-go/v2"
+)
+
+// crew is instances of one group that are started again when they end by themselves, as whatever supervises them would.
+type crew struct {
+	t       *testing.T
+	members map[*process]life
+}
+
+func (c *crew) launch(l life) *process {
+	p := start(c.t, l)
+	c.members[p] = l
+	return p
+}
+
+func (c *crew) supervise() {
+	for p, l := range c.members {
+		select {
+		case <-p.ended:
+			delete(c.members, p)
+			c.launch(l)
+		default:
+		}
+	}
+}
+
+func (c *crew) kill(p *process) {
+	delete(c.members, p)
+	p.cmd.Process.Kill()
+	p.await(c.t, p.ended, "the end")
+}
+
+func (c *crew) dismiss() {
+	for p := range c.members {
+		p.stdin.Close()
+		p.await(c.t, p.ended, "the graceful end")
+	}
+	clear(c.members)
+}
+
+// stored waits until everything that was produced is in the tables.
+func (s *stage) stored(t *testing.T, ctx context.Context, db string, c *crew) {
+	t.Helper()
+	tick := time.NewTicker(50 * time.Millisecond)
+	defer tick.Stop()
+	for {
+		var events, dead uint64
+		err := s.conn.QueryRow(ctx, fmt.Sprintf("SELECT (SELECT uniqExact(id) FROM %s.events), (SELECT count() FROM %[1]s.dead_letters FINAL)", db)).Scan(&events, &dead)
+		if err == nil && events >= uint64(s.ids) && dead >= uint64(s.dead) {
+			return
+		}
+		c.supervise()
+		select {
+		case <-tick.C:
+		case <-ctx.Done():
+			t.Fatalf("%s: %d of %d events came: %v", db, events, s.ids, ctx.Err())
+		}
+	}
+}
+
+// Agents of every partition are attacked while the instances that own them die one after the other: those that are left
+// load their baselines and go on. The tables and the alerts are those of one instance that nobody disturbed.
+func TestStateFollowsItsPartitionWhenInstancesAreKilled(t *testing.T) {
+	if underRace {
+		t.Skip("too slow under the race detector: make test-faults runs it")
+	}
+	ctx, cancel := context.WithTimeout(t.Context(), 6*time.Minute)
+	defer cancel()
+	s := newStage(t, ctx, 3)
+	s.produce(t, ctx, 2000, -1)
+	trio := life{Brokers: s.brokers, DSN: s.database(t, ctx, "trio"), Group: "trio"}
+	c := &crew{t, map[*process]life{}}
+	first := c.launch(trio)
+	first.await(t, first.restored, "the first instance")
+	second, third := c.launch(trio), c.launch(trio)
+	shared(t, ctx, s.brokers, "trio", 3)
+	s.stored(t, ctx, "trio", c) // all know their agents from here on
+
+	// Each attack has begun when the owner dies, and goes on with the next.
+	for i, victim := range []*process{second, third} {
+		for scraper := 3 * i; scraper < 3*i+6; scraper++ {
+			s.produce(t, ctx, 0, scraper)
+		}
+		c.kill(victim)
+		for scraper := 3 * i; scraper < 3*i+6; scraper++ {
+			s.produce(t, ctx, 0, scraper)
+		}
+		s.produce(t, ctx, 20, -1)
+		shared(t, ctx, s.brokers, "trio", 2-i)
+		s.produce(t, ctx, 20, -1)
+	}
+	s.stored(t, ctx, "trio", c)
+	c.dismiss()
+	calm := life{Brokers: s.brokers, DSN: s.database(t, ctx, "calm"), Group: "calm"}
+	s.finish(t, ctx, "calm", calm)
+	s.compare(t, ctx, "two of three instances killed", "calm", "trio")
+}
+
+// States of a version that this one does not know are rebuilt from the stored events: an agent that is attacked after an
+// upgrade is found as if there had been none.
+func TestStatesOfAnUnknownVersionAreRebuiltFromHistory(t *testing.T) {
+	if underRace {
+		t.Skip("too slow under the race detector: make test-faults runs it")
+	}
+	ctx, cancel := context.WithTimeout(t.Context(), 4*time.Minute)
+	defer cancel()
+	s := newStage(t, ctx, 3)
+	old := life{Brokers: s.brokers, DSN: s.database(t, ctx, "old"), Group: "old"}
+	s.produce(t, ctx, 2000, -1)
+	s.produce(t, ctx, 10, 4)
+	s.finish(t, ctx, "old", old)
+	sync := native.Context(ctx, native.WithSettings(native.Settings{"mutations_sync": 2}))
+	if err := s.conn.Exec(sync, "ALTER TABLE old.agent_state UPDATE state = concat(char(99), substring(state, 2)) WHERE topic = 'agent.events' AND state != '' AND (startsWith(key, 'agent/') OR startsWith(key, 'fleet/') OR startsWith(key, 'entity/'))"); err != nil {
+		t.Fatal(err)
+	}
+	unknown := func() (n uint64) {
+		if err := s.conn.QueryRow(ctx, "SELECT count() FROM (SELECT key, argMax(state, offset) AS state FROM old.agent_state WHERE topic = 'agent.events' GROUP BY partition, key) WHERE startsWith(state, char(99))").Scan(&n); err != nil {
+			t.Fatal(err)
+		}
+		return n
+	}
+	if unknown() < killAgents {
+		t.Fatal("there is nothing to rebuild")
+	}
+	s.produce(t, ctx, 20, 4)
+	s.produce(t, ctx, 20, 5)
+	c := &crew{t, map[*process]life{}}
+	c.launch(old)
+	s.stored(t, ctx, "old", c)
+	// Every partition has had events, so every one writes a checkpoint soon, and no state of the old version is left.
+	tick := time.NewTicker(50 * time.Millisecond)
+	defer tick.Stop()
+	for n := unknown(); n > 0; n = unknown() {
+		select {
+		case <-tick.C:
+		case <-ctx.Done():
+			t.Fatalf("%d states of the unknown version are still there", n)
+		}
+	}
+	c.dismiss()
+	calm := life{Brokers: s.brokers, DSN: s.database(t, ctx, "calm"), Group: "calm"}
+	s.finish(t, ctx, "calm", calm)
+	s.compare(t, ctx, "states of an unknown version", "calm", "old")
+}
