@@ -22,7 +22,7 @@ eval: build ## Measure detection on public sets and simulated worlds, and write 
 	go run ./cmd/internal/evaluate $(ARGS)
 
 test-faults: ## Kill the engine wherever it may die and compare the tables: one line a case
-	go test -count 1 -timeout 20m -run 'Killed|TwoInstances' -v ./cmd/internal/app | grep -E '^(fault:|---|ok|FAIL|PASS)|_test.go'
+	go test -count 1 -timeout 20m -run 'Killed|TwoInstances|UnknownVersion' -v ./cmd/internal/app | grep -E '^(fault:|---|ok|FAIL|PASS)|_test.go'
 
 bench-e2e: ## Measure topic to table beside a plain copy loop, and the time to an alert's row: ARGS="--events N --rounds N"
 	@mkdir -p bin
