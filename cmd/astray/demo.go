@@ -8,6 +8,7 @@ import (
 	"io"
 	"log/slog"
 	"os"
+	"path/filepath"
 	"sync"
 	"time"
 
@@ -15,6 +16,7 @@ import (
 	"golang.org/x/term"
 
 	"github.com/astray-dev/astray/cmd/internal/demo"
+	"github.com/astray-dev/astray/deploy/embedded"
 	"github.com/astray-dev/astray/detect"
 	"github.com/astray-dev/astray/ingest/file"
 	"github.com/astray-dev/astray/ingest/simulate"
@@ -30,8 +32,9 @@ func demoCommand() *cobra.Command {
 		Long: "Show everything at work: an embedded broker and database, the engine as `astray run` starts it, and a simulated\n" +
 			"network of agents. Its past is streamed at full speed, so that every agent has a baseline; then it goes on at a\n" +
 			"pace, with attacks mixed in. It ends at Ctrl-C or q, or after --duration, with a line of figures read back from\n" +
-			"the database. The first run fetches the embedded database (178 MB) through npm.",
-		Example: "  astray demo\n  astray demo --duration 60s\n  astray demo --events events.ndjson.zst",
+			"the database. The first run fetches the embedded database (178 MB) through npm. With a Grafana on this machine it\n" +
+			"is started too, on loopback, with the app, the datasource and the dashboards, and the URL of the triage page is told.",
+		Example: "  astray demo\n  astray demo --duration 60s\n  astray demo --grafana-home /usr/share/grafana\n  astray demo --events events.ndjson.zst",
 		Args:    cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			switch {
@@ -46,6 +49,11 @@ func demoCommand() *cobra.Command {
 			case truth != "" && events == "":
 				return usageError{errors.New("--truth: goes with --events")}
 			}
+			home, err := embedded.FindGrafana(cfg.Grafana)
+			if err != nil {
+				return usageError{fmt.Errorf("--grafana-home: %w", err)}
+			}
+			cfg.Grafana, cfg.Plugin = home, plugin(cfg.Plugin)
 			cfg.App.Detect = detect.Config{Budget: budget}
 			cfg.App.DuplicateWindow = 500_000 // the configuration's default
 			if events == "" {
@@ -89,10 +97,28 @@ func demoCommand() *cobra.Command {
 	f.StringSliceVar(&cfg.Brokers, "kafka", nil, "brokers to use instead of the embedded one, `HOST:PORT`, separated by commas")
 	f.StringVar(&cfg.DSN, "clickhouse-dsn", os.Getenv("ASTRAY_CLICKHOUSE_DSN"), "ClickHouse database to use instead of the embedded one, as a `DSN`; better in ASTRAY_CLICKHOUSE_DSN")
 	f.Lookup("clickhouse-dsn").DefValue = ""
+	f.StringVar(&cfg.Grafana, "grafana-home", os.Getenv("GRAFANA_HOME"), "`DIR` of an installed Grafana to start on loopback with the app (default: GRAFANA_HOME, or a grafana on the PATH)")
+	f.Lookup("grafana-home").DefValue = ""
+	f.StringVar(&cfg.Plugin, "grafana-plugin", "", "`DIR` of the built app (default: dashboards/astray-app/dist here or beside the executable's directory)")
 	f.IntVar(&cfg.App.Partitions, "partitions", 1, "`NUMBER` of partitions of the topic of events")
 	f.Float64Var(&budget, "alert-budget", 1, "false alerts per 1,000 agent-days to aim at")
 	f.BoolVar(&plain, "plain", false, "print lines, even to a terminal")
 	return c
+}
+
+// plugin is where the app for Grafana was built: where make plugin puts it, seen from here or from bin/astray.
+func plugin(dir string) string {
+	const built = "dashboards/astray-app/dist"
+	if dir != "" {
+		return dir
+	}
+	if exe, err := os.Executable(); err == nil {
+		beside := filepath.Join(filepath.Dir(filepath.Dir(exe)), filepath.FromSlash(built))
+		if _, err := os.Stat(filepath.Join(beside, "plugin.json")); err == nil {
+			return beside
+		}
+	}
+	return filepath.FromSlash(built)
 }
 
 // runDemo runs a demo on the screen that out has, and prints its result as the last line. Where there

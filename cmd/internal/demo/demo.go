@@ -44,6 +44,10 @@ type Config struct {
 	Brokers  []string      // of a broker that runs already
 	DSN      string        // of a database that runs already
 
+	// Grafana is where one is installed, Plugin the directory of the built app. Without a Grafana the screen tells how to
+	// get one.
+	Grafana, Plugin string
+
 	App    app.Config // everything else about the engine
 	Screen Screen
 	Now    func() time.Time
@@ -106,8 +110,9 @@ type demo struct {
 	before   counts // what was in the database before
 	done     uint64 // events of the world that were streamed by an earlier demo
 	feed     *feed
-	draining time.Time // since when no more is to be streamed
-	wall     time.Time // of the last counting
+	draining time.Time       // since when no more is to be streamed
+	wall     time.Time       // of the last counting
+	gone     <-chan struct{} // closed when Grafana has ended
 }
 
 func (d *demo) show() { d.cfg.Screen.Show(&d.state) }
@@ -123,6 +128,7 @@ func (d *demo) start(ctx context.Context) error {
 		dir = temporary
 		d.ends = append(d.ends, func() error { return os.RemoveAll(temporary) })
 	}
+	analyst := d.cfg.DSN
 	if d.dsn = d.cfg.DSN; d.dsn == "" {
 		d.state.What, d.state.Progress = "starting the database", -1
 		d.show()
@@ -151,6 +157,7 @@ func (d *demo) start(ctx context.Context) error {
 		})
 		d.dsn = server.DSN()
 		d.state.Query = []string{server.ClientCommand(), server.HTTPURL()}
+		analyst = server.UserDSN(embedded.Analyst)
 	}
 	opt, err := native.ParseDSN(d.dsn)
 	if err != nil {
@@ -177,6 +184,9 @@ func (d *demo) start(ctx context.Context) error {
 		}
 		d.ends = append(d.ends, func() error { broker.Stop(); return nil })
 		d.brokers = broker.Brokers()
+	}
+	if err := d.grafana(ctx, dir, analyst); err != nil {
+		return err
 	}
 	// What is there already is not this demo's, unless it goes on with a world.
 	if c, err := d.count(ctx); err == nil {
@@ -358,6 +368,8 @@ func (d *demo) run(ctx context.Context, stop <-chan struct{}) (Result, error) {
 			if err != nil && !errors.Is(err, errEnough) {
 				return Result{}, err
 			}
+		case <-d.gone:
+			d.gone, d.state.Triage = nil, "Grafana has ended by itself"
 		case <-history:
 			historyDone, history = true, nil
 		case <-over:

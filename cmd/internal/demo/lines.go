@@ -19,6 +19,7 @@ type Lines struct {
 	phase   Phase
 	told    map[string]bool
 	queried bool
+	triage  string
 	trouble string
 	err     error
 }
@@ -55,6 +56,10 @@ func (l *Lines) Show(s *State) {
 		for _, q := range s.Query {
 			l.printf("  %s", q)
 		}
+	}
+	if s.Triage != l.triage {
+		l.triage = s.Triage
+		l.printf("%s", s.Triage)
 	}
 	if s.Phase != l.phase {
 		switch s.Phase {

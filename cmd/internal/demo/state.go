@@ -37,6 +37,7 @@ type State struct {
 	Found                  map[string]bool
 	Trouble                string // what is wrong with the database, if something is
 	Query                  []string
+	Triage                 string // where alerts are triaged in Grafana, or how to get one
 }
 
 // Screen shows how a demo goes. It is used by one goroutine.

@@ -143,6 +143,9 @@ func draw(s *State, width, height, beat int) string {
 	if s.Trouble != "" {
 		foot = append(foot, bad.Render(ansi.Truncate("database: "+s.Trouble, width, "…")))
 	}
+	if s.Triage != "" {
+		foot = append(foot, ansi.Truncate(s.Triage, width, "…"))
+	}
 	foot = append(foot, footer(s.Query, width)...)
 
 	room := height - len(head) - len(foot)
