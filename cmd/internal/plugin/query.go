@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
+	"slices"
 	"sync"
 	"time"
 
@@ -197,7 +198,7 @@ func (i *instance) alerts(ctx context.Context, q *query, span reader.Span, limit
 			return nil, err
 		}
 		var fields []*data.Field
-		for s, c := range severityColors {
+		for s, c := range slices.Backward(severityColors) { // the worst first
 			if n, ok := counts[reader.Severities[s]]; ok {
 				fields = append(fields, field(c.value, c.text, 1, func(int) float64 { return float64(n) }, unit("short"), fixed(c.color)))
 			}
@@ -289,6 +290,7 @@ func (i *instance) pipeline(ctx context.Context, q *query, span reader.Span) (da
 	all := []*data.Field{
 		field("freshness_seconds", "Newest row", 1, one(number(p.FreshnessSeconds)), unit("s"), described("Time since the newest event was stored; -1 when there is none.")),
 		field("lag_seconds", "Lag (p99)", 1, one(number(p.LagSeconds)), unit("s"), described("From an event's time to its row, of the last ten minutes.")),
+		field("events_per_second", "Events per second", 1, one(number(p.EventsPerSecond)), unit("eps"), described("Stored during the last minute.")),
 		field("dead_letters", "Dead letters", 1, one(float64(p.DeadLetters)), unit("short"), described("Messages that were rejected, in the time range.")),
 		field("late", "Late events", 1, one(float64(p.Late)), unit("short"), described("Events that came too late to be counted, in the time range.")),
 	}
@@ -300,5 +302,5 @@ func (i *instance) pipeline(ctx context.Context, q *query, span reader.Span) (da
 			return data.Frames{numbers("pipeline health", f)}, nil
 		}
 	}
-	return nil, badQuery("metric: %.40q is none of freshness_seconds, lag_seconds, dead_letters, late", q.Metric)
+	return nil, badQuery("metric: %.40q is none of freshness_seconds, lag_seconds, events_per_second, dead_letters, late", q.Metric)
 }

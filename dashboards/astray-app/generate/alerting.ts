@@ -7,7 +7,8 @@ interface Rule {
   title: string;
   query: Partial<AstrayQuery>;
   rangeSeconds: number;
-  above: number;
+  /** When the number makes it fire. */
+  fires: { type: 'gt' | 'outside_range'; params: number[] };
   pending: string;
   noData: 'OK' | 'Alerting' | 'NoData';
   summary: string;
@@ -47,7 +48,7 @@ function rule(r: Rule) {
           type: 'threshold',
           expression: 'B',
           datasource: expression,
-          conditions: [{ evaluator: { type: 'gt', params: [r.above] } }],
+          conditions: [{ evaluator: r.fires }],
         },
       },
     ],
@@ -68,7 +69,8 @@ export const alerting = () => ({
           title: 'No data arriving',
           query: { queryType: 'health', metric: 'freshness_seconds' },
           rangeSeconds: 3600,
-          above: 300,
+          // -1 says that there is no event at all.
+          fires: { type: 'outside_range', params: [0, 300] },
           pending: '2m',
           noData: 'Alerting',
           severity: 'high',
@@ -87,7 +89,7 @@ export const alerting = () => ({
             olderThanSeconds: 900,
           },
           rangeSeconds: 7 * 24 * 3600,
-          above: 0,
+          fires: { type: 'gt', params: [0] },
           pending: '0s',
           noData: 'OK',
           severity: 'critical',

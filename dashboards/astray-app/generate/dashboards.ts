@@ -150,10 +150,12 @@ function overview() {
     .withVariable(several('detector', 'Detector', 'detectors'))
     .withVariable(several('cohort', 'Cohort', 'cohorts'))
     .withPanel(
-      health('Events per second', 'events_per_second', 'eps', 'Accepted and stored, lately').gridPos(place(0, 0, 4, 4))
+      health('Events per second', 'events_per_second', 'eps', 'Stored during the last minute').gridPos(
+        place(0, 0, 4, 4)
+      )
     )
     .withPanel(
-      health('Newest event', 'freshness_seconds', 's', 'How long ago the newest stored event happened')
+      health('Newest event', 'freshness_seconds', 's', 'How long ago the newest event was stored')
         .thresholds(steps([null, 'green'], [60, 'yellow'], [300, 'red']))
         .gridPos(place(4, 0, 4, 4))
     )
@@ -174,6 +176,11 @@ function overview() {
         .datasource(datasource)
         .orientation(common.VizOrientation.Horizontal)
         .reduceOptions(new common.ReduceDataOptionsBuilder().values(true).limit(15))
+        .min(0)
+        .withTransformation({
+          id: 'filterFieldsByName',
+          options: { include: { names: ['entity_id', 'alerts'] } },
+        })
         .withTarget(ask({ queryType: 'entities', by: 'alerts', limit: 15, ...filters }))
         .gridPos(place(14, 4, 10, 8))
     )
@@ -201,9 +208,7 @@ function agentBoard() {
         'How many different objects it touches'
       ).gridPos(place(12, 0, 12, 9))
     )
-    .withPanel(
-      alertList('Its alerts', { filters: [{ key: 'agent_id', op: '=', value: '$agent' }] }).gridPos(place(0, 9, 12, 9))
-    )
+    .withPanel(alertList('Its alerts', { agent: '$agent' }).gridPos(place(0, 9, 12, 9)))
     .withPanel(graph('Whom and what it touches', { agent: '$agent' }).gridPos(place(12, 9, 12, 9)))
     .withPanel(
       tableOf('What it read, wrote and reached', { queryType: 'blast', agent: '$agent' }).gridPos(place(0, 18, 24, 7))
@@ -243,13 +248,13 @@ function investigation() {
 function pipelineHealth() {
   const row = (panel: stat.PanelBuilder, i: number) => panel.gridPos(place((i % 3) * 8, Math.floor(i / 3) * 5, 8, 5));
   return [
-    health('Newest event', 'freshness_seconds', 's', 'How long ago the newest stored event happened').thresholds(
+    health('Newest event', 'freshness_seconds', 's', 'How long ago the newest event was stored').thresholds(
       steps([null, 'green'], [60, 'yellow'], [300, 'red'])
     ),
     health('Lag', 'lag_seconds', 's', 'From an event to its row').thresholds(
       steps([null, 'green'], [10, 'yellow'], [60, 'red'])
     ),
-    health('Events per second', 'events_per_second', 'eps', 'Accepted and stored, lately'),
+    health('Events per second', 'events_per_second', 'eps', 'Stored during the last minute'),
     health(
       'Dead letters',
       'dead_letters',

@@ -16,6 +16,7 @@ import (
 type Pipeline struct {
 	LagSeconds       Number `json:"lag_seconds"`       // from an event's time to its row, 99 % of those of the last ten minutes are faster; 0 when there are none
 	FreshnessSeconds Number `json:"freshness_seconds"` // since the newest row came in; -1 when there is none
+	EventsPerSecond  Number `json:"events_per_second"` // rows that came in during the last minute
 	DeadLetters      uint64 `json:"dead_letters"`      // of the span
 	Late             uint64 `json:"late"`              // events of the span that came too late to count
 }
@@ -29,15 +30,17 @@ func (r *Reader) Pipeline(ctx context.Context, s Span) (p Pipeline, err error) {
 	// The newest rows are in the newest parts; the wider questions are asked only when there are none.
 	for _, back := range []string{"ingested_at > now64(3) - INTERVAL 10 MINUTE", "ingested_at > now64(3) - INTERVAL 1 DAY", "1"} {
 		var n uint64
-		var fresh, lag float64
+		var fresh, lag, rate float64
 		err := r.row(ctx, "measure the pipeline", `SELECT count(), (toUnixTimestamp64Milli(now64(3)) - toUnixTimestamp64Milli(max(ingested_at))) / 1000,
-			quantileIf(0.99)((toUnixTimestamp64Micro(toDateTime64(ingested_at, 6)) - toUnixTimestamp64Micro(time)) / 1e6, ingested_at > now64(3) - INTERVAL 10 MINUTE) FROM events WHERE `+back,
-			nil, &n, &fresh, &lag)
+			quantileIf(0.99)((toUnixTimestamp64Micro(toDateTime64(ingested_at, 6)) - toUnixTimestamp64Micro(time)) / 1e6, ingested_at > now64(3) - INTERVAL 10 MINUTE),
+			countIf(ingested_at > now64(3) - INTERVAL 1 MINUTE) / 60 FROM events WHERE `+back,
+			nil, &n, &fresh, &lag, &rate)
 		if err != nil {
 			return p, err
 		}
 		if n > 0 {
 			p.FreshnessSeconds, p.LagSeconds = Number(max(fresh, 0)), Number(lag)
+			p.EventsPerSecond = Number(rate)
 			if lag != lag || lag < 0 {
 				p.LagSeconds = 0
 			}

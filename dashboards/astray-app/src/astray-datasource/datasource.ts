@@ -6,6 +6,7 @@ import {
   LiveChannelScope,
   type MetricFindValue,
   type ScopedVars,
+  type TimeRange,
 } from '@grafana/data';
 import { DataSourceWithBackend, getGrafanaLiveSrv, getTemplateSrv, type TemplateSrv } from '@grafana/runtime';
 import { merge, type Observable } from 'rxjs';
@@ -111,8 +112,9 @@ export class AstrayDataSource extends DataSourceWithBackend<AstrayQuery, AstrayO
     );
   }
 
-  async values(of: string, q = ''): Promise<string[]> {
-    const answer: { values?: string[] } = await this.getResource('values', { of, q });
+  async values(of: string, q = '', range?: TimeRange): Promise<string[]> {
+    const span = range && { from: range.from.valueOf(), to: range.to.valueOf() };
+    const answer: { values?: string[] } = await this.getResource('values', { of, q, ...span });
     return answer.values ?? [];
   }
 
@@ -120,9 +122,17 @@ export class AstrayDataSource extends DataSourceWithBackend<AstrayQuery, AstrayO
     return FILTER_KEYS.map((text) => ({ text, value: text }));
   }
 
-  async getTagValues(options: { key: string }): Promise<MetricFindValue[]> {
-    const lists: Record<string, string> = { agent_id: 'agents', cohort: 'cohorts' };
+  async getTagValues(options: { key: string; timeRange?: TimeRange }): Promise<MetricFindValue[]> {
+    const lists: Record<string, string> = {
+      action: 'actions',
+      agent_id: 'agents',
+      cohort: 'cohorts',
+      credential_id: 'credentials',
+      destination: 'destinations',
+      service: 'services',
+      source_ip: 'sources',
+    };
     const of = lists[options.key];
-    return of ? (await this.values(of)).map((text) => ({ text, value: text })) : [];
+    return of ? (await this.values(of, '', options.timeRange)).map((text) => ({ text, value: text })) : [];
   }
 }

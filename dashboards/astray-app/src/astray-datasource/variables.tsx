@@ -6,6 +6,7 @@ import {
   type DataSourceApi,
   FieldType,
   type QueryEditorProps,
+  type TimeRange,
   toDataFrame,
 } from '@grafana/data';
 import { Combobox, InlineField } from '@grafana/ui';
@@ -31,7 +32,7 @@ export function VariableEditor({ query, onChange }: Pick<Props, 'query' | 'onCha
 }
 
 interface Lists {
-  values(of: string): Promise<string[]>;
+  values(of: string, q?: string, range?: TimeRange): Promise<string[]>;
 }
 
 /** Template variables: the agents, detectors, cohorts, severities and features that the database knows. */
@@ -43,7 +44,7 @@ export class AstrayVariables extends CustomVariableSupport<Source, VariableQuery
   }
 
   query(request: DataQueryRequest<VariableQuery>): Observable<DataQueryResponse> {
-    return from(this.source.values(request.targets[0]?.of ?? 'agents')).pipe(
+    return from(this.source.values(request.targets[0]?.of ?? 'agents', '', request.range)).pipe(
       map((values) => ({ data: [toDataFrame({ fields: [{ name: 'text', type: FieldType.string, values }] })] }))
     );
   }

@@ -2,7 +2,6 @@ import React, { useMemo, useState } from 'react';
 import { Link, useSearchParams } from 'react-router-dom';
 import { css } from '@emotion/css';
 import { type GrafanaTheme2 } from '@grafana/data';
-import { PluginPage } from '@grafana/runtime';
 import {
   Alert as Notice,
   Button,
@@ -23,6 +22,7 @@ import {
   type TimelineItem,
 } from '../api';
 import { useAnalyst } from '../analyst';
+import { Page } from '../components/Page';
 import { BandChart } from '../components/BandChart';
 import { AssignDialog, CloseDialog, CommentDialog, SeverityDialog, SuppressDialog } from '../components/dialogs';
 import { EntityGraph } from '../components/EntityGraph';
@@ -41,27 +41,29 @@ import { StateMark } from './Triage';
 
 type DialogKind = 'close' | 'assign' | 'comment' | 'severity' | 'suppress';
 
+const NAV = { text: 'Alert' };
+
 /** Everything that decides about one alert, in the order in which one asks. */
 export default function Alert() {
   const [search] = useSearchParams();
   const id = search.get('id') ?? '';
   const loaded = useLoad(() => api.alert(id), [id]);
   return (
-    <PluginPage>
+    <Page nav={NAV}>
       {id === '' ? (
         <EmptyState variant="not-found" message="No alert was named">
           <Link to={paths.triage()}>To the queue</Link>
         </EmptyState>
       ) : (
         <Shown loaded={loaded}>
-          {({ alert, actions }) => <Page key={alert.id} alert={alert} actions={actions} reload={loaded.reload} />}
+          {({ alert, actions }) => <Told key={alert.id} alert={alert} actions={actions} reload={loaded.reload} />}
         </Shown>
       )}
-    </PluginPage>
+    </Page>
   );
 }
 
-function Page({ alert, actions, reload }: { alert: AlertDetail; actions: Action[]; reload: () => void }) {
+function Told({ alert, actions, reload }: { alert: AlertDetail; actions: Action[]; reload: () => void }) {
   const styles = useStyles2(getStyles);
   const { can_triage } = useAnalyst();
   const now = useNow();

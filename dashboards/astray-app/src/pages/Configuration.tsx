@@ -186,9 +186,9 @@ export default function Configuration({ meta }: { meta: AppPluginMeta }) {
                 {safe(c.connection.user, 60)} on {safe(c.connection.address, 120)}, database{' '}
                 {safe(c.connection.database, 60)}, {c.connection.tls ? 'with' : 'without'} TLS. Schema version{' '}
                 {c.schema.version}
-                {c.schema.version === c.schema.expected
-                  ? ', as this plugin expects.'
-                  : `; this plugin expects ${c.schema.expected}.`}
+                {c.schema.version >= c.schema.expected
+                  ? '.'
+                  : `; this plugin needs ${c.schema.expected} or newer: run astray migrate.`}
               </p>
             </Section>
             <Section title="Retention" hint="Set by astray run; shown here">

@@ -2,9 +2,9 @@ import React, { useMemo, useState } from 'react';
 import { Link, useNavigate, useSearchParams } from 'react-router-dom';
 import { css } from '@emotion/css';
 import { type GrafanaTheme2 } from '@grafana/data';
-import { PluginPage } from '@grafana/runtime';
 import { Button, Combobox, Field, Input, RadioButtonGroup, useStyles2 } from '@grafana/ui';
 import { api, type Entity as Data, type EntityKind } from '../api';
+import { Page } from '../components/Page';
 import { EntityGraph } from '../components/EntityGraph';
 import { EntityLink } from '../components/EntityLink';
 import { HeatMap } from '../components/HeatMap';
@@ -36,7 +36,7 @@ export default function Entity() {
     return { from: opened - hours * 3600_000, to: opened + 24 * 3600_000 };
   }, [days, opened]);
   return (
-    <PluginPage>
+    <Page>
       {id === '' ? (
         <Find />
       ) : (
@@ -56,7 +56,7 @@ export default function Entity() {
           }
         />
       )}
-    </PluginPage>
+    </Page>
   );
 }
 

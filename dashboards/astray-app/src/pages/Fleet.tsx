@@ -4,9 +4,9 @@ import { css } from '@emotion/css';
 import { area, curveMonotoneX } from 'd3-shape';
 import { scaleLinear, scaleUtc } from 'd3-scale';
 import { type GrafanaTheme2 } from '@grafana/data';
-import { PluginPage } from '@grafana/runtime';
 import { Combobox, IconButton, useStyles2, useTheme2 } from '@grafana/ui';
 import { api, type FleetNow } from '../api';
+import { Page } from '../components/Page';
 import { EntityLink } from '../components/EntityLink';
 import { Figure, PlainTable, Section, Shown } from '../components/Section';
 import { SEVERITIES, severityColor, SeverityMark } from '../components/Severity';
@@ -33,7 +33,7 @@ export default function Fleet() {
   }, [value, opened, minute]);
   const fleet = useLoad(() => api.fleet(range), [range.from, range.to]);
   return (
-    <PluginPage>
+    <Page>
       <div className={styles.page}>
         <header className={styles.header}>
           <h1 className={styles.h1}>Fleet</h1>
@@ -53,7 +53,7 @@ export default function Fleet() {
         </header>
         <Shown loaded={fleet}>{(f) => <Now fleet={f} />}</Shown>
       </div>
-    </PluginPage>
+    </Page>
   );
 }
 
@@ -98,10 +98,16 @@ function Now({ fleet: f }: { fleet: FleetNow }) {
       </div>
       <div className={styles.grid}>
         <Section title="Events" wide>
-          {f.rate.length > 1 ? (
+          {f.active_agents > 0 ? (
             <Rate rate={f.rate} />
           ) : (
-            <p className={styles.quiet}>No events in this time. Choose a longer one, or see the pipeline’s health.</p>
+            <p className={styles.quiet}>
+              No agent was active in this time.{' '}
+              <Link to={{ search: '?range=30d' }} className={styles.link}>
+                Look at the last 30 days
+              </Link>
+              , or see the pipeline’s health.
+            </p>
           )}
         </Section>
         <Section title="Alerts by detector">

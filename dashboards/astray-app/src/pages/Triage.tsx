@@ -3,7 +3,6 @@ import { useNavigate, useSearchParams } from 'react-router-dom';
 import { css, cx } from '@emotion/css';
 import { useVirtualizer } from '@tanstack/react-virtual';
 import { type GrafanaTheme2 } from '@grafana/data';
-import { PluginPage } from '@grafana/runtime';
 import {
   Alert,
   Button,
@@ -21,6 +20,7 @@ import {
 } from '@grafana/ui';
 import { api, type Row, type Severity, type Sparkline as Line, type State } from '../api';
 import { useAnalyst } from '../analyst';
+import { Page } from '../components/Page';
 import { AssignDialog, CloseDialog } from '../components/dialogs';
 import { EntityLink } from '../components/EntityLink';
 import { SEVERITIES, SeverityMark } from '../components/Severity';
@@ -278,7 +278,7 @@ export default function Triage() {
   const targets = selected.size;
 
   return (
-    <PluginPage layout={undefined}>
+    <Page>
       <div className={styles.page} ref={page}>
         <h1 className={styles.srOnly}>Triage</h1>
         <Views view={view} onOpen={(s) => setSearch(new URLSearchParams(s))} />
@@ -508,7 +508,7 @@ export default function Triage() {
         )}
         {dialog?.kind === 'help' && <Help onDismiss={() => setDialog(undefined)} />}
       </div>
-    </PluginPage>
+    </Page>
   );
 }
 

@@ -11,6 +11,8 @@ const POLL_MS = 3000;
 export function useQueue(range: Range, view: View) {
   const rows = useRef(new Map<string, Row>());
   const cursor = useRef('');
+  const span = useRef(range);
+  span.current = range;
   const [turn, setTurn] = useState(0); // a new order is due
   const [patch, setPatch] = useState(0); // contents changed, the order stays
   const [state, setState] = useState({ loading: true, error: '', truncated: false, total: 0 });
@@ -52,7 +54,13 @@ export function useQueue(range: Range, view: View) {
           const answer = await api.changes(cursor.current);
           if (!gone) {
             cursor.current = answer.cursor;
-            take(answer.alerts, false);
+            // What changed may lie outside the time that is looked at.
+            const { from, to } = span.current;
+            const inside = (row: Row) => Date.parse(row.last_seen) >= from && Date.parse(row.first_seen) <= to;
+            take(
+              answer.alerts.filter((row) => rows.current.has(row.id) || inside(row)),
+              false
+            );
           }
         } catch {
           // The next turn tries again; the page goes on showing what it has.
