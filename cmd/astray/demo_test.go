@@ -39,6 +39,9 @@ func TestDemoEndsWithItsFigures(t *testing.T) {
 	if last == nil || last[1] != last[2] || last[1] == "0" {
 		t.Errorf("the last line: %s\n%s", lines[len(lines)-1], out)
 	}
+	if strings.Count(out, "triage in Grafana: ") != 1 {
+		t.Errorf("it does not say in one line where to triage, or how to get a Grafana\n%s", out)
+	}
 	if strings.ContainsRune(out, '\x1b') {
 		t.Error("escape sequences where there is no terminal")
 	}
@@ -48,6 +51,7 @@ func TestDemoTellsWrongUse(t *testing.T) {
 	for name, args := range map[string][]string{
 		"speed": {"--speed", "0"}, "duration": {"--duration", "-1s"}, "partitions": {"--partitions", "0"}, "budget": {"--alert-budget", "0"},
 		"truth": {"--truth", "t.json"}, "agents": {"--agents", "3"}, "days": {"--days", "0"}, "attacks": {"--attacks", "arson"},
+		"grafana": {"--grafana-home", "no such directory"},
 	} {
 		if _, err := demonstrated(args...); !errors.As(err, new(usageError)) {
 			t.Errorf("%s: %v is not told as wrong use", name, err)

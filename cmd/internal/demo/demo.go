@@ -456,6 +456,8 @@ func (d *demo) progress() {
 	}
 }
 
+const unknownTable = 60
+
 type counts struct{ stored, dead, alerts uint64 }
 
 func (d *demo) count(ctx context.Context) (c counts, err error) {
@@ -490,7 +492,7 @@ func (d *demo) look(ctx context.Context) error {
 	defer cancel()
 	c, err := d.count(ctx)
 	if err != nil {
-		if strings.Contains(err.Error(), "UNKNOWN_TABLE") {
+		if e := new(native.Exception); errors.As(err, &e) && e.Code == unknownTable {
 			return nil // the engine has not made it yet
 		}
 		return err

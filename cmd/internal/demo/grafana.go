@@ -5,7 +5,6 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"net/url"
 	"os"
 	"path"
 	"path/filepath"
@@ -27,6 +26,10 @@ const span = "now-30d"
 func (d *demo) grafana(ctx context.Context, dir, dsn string) error {
 	if d.cfg.Grafana == "" {
 		d.state.Triage = NoGrafana
+		return nil
+	}
+	if _, err := os.Stat(filepath.Join(d.cfg.Plugin, "plugin.json")); err != nil {
+		d.state.Triage = "triage in Grafana: the app is not built; run make plugin in the repository, or name a built one with --grafana-plugin DIR"
 		return nil
 	}
 	opt, err := native.ParseDSN(dsn)
@@ -51,7 +54,7 @@ func (d *demo) grafana(ctx context.Context, dir, dsn string) error {
 		return g.Stop(ending)
 	})
 	d.gone = g.Done()
-	d.state.Triage = fmt.Sprintf("triage in Grafana: %s/a/astray-app/triage?%s (user %s, password %s)", g.URL, url.Values{"from": {span}, "to": {"now"}}.Encode(), g.User, g.Password)
+	d.state.Triage = fmt.Sprintf("triage in Grafana: %s/a/astray-app/triage?range=30d (user %s, password %s)", g.URL, g.User, g.Password)
 	return nil
 }
 
