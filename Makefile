@@ -16,7 +16,7 @@ lint: ## gofmt, go vet and staticcheck
 	go tool staticcheck ./... ./.ci/report
 
 test: lint ## Everything that is tested, with the race detector and in shuffled order
-	go test -json -race -shuffle=on ./... | go run ./.ci/report
+	(go test -json -race -shuffle=on ./...; go test -json -run TestScenarios ./cmd/internal/scenario) | go run ./.ci/report
 
 eval: build ## Measure detection on public sets and simulated worlds, and write EVALUATION.md
 	go run ./cmd/internal/evaluate $(ARGS)

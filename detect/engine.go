@@ -421,14 +421,16 @@ func (e *Engine) crowd(c crossing) []string {
 	return names
 }
 
-// sameHand returns the open alert of the same detector that is about mostly the same agents at the same time: a swarm that goes from object to
+// sameHand returns the open alert that is about mostly the same agents at the same time: a swarm that goes from object to
 // object, or whose text has several templates, is one cause and one alert. Its entity is an alias from then on.
 func (e *Engine) sameHand(c crossing, now int64) *episode {
 	names := e.crowd(c)
 	var best *episode
 	most := 1 // two agents in common are the least
 	for _, o := range e.shared {
-		if !o.has(c.detector) || e.current(o, now) == nil || now-o.last > e.cfg.Gap.Microseconds() {
+		// Two detectors that see one crowd pass on one text see one cause.
+		text := c.entity.Kind == feature.Template && o.alert.EntityKind == alert.KindTemplate
+		if !o.has(c.detector) && !text || e.current(o, now) == nil || now-o.last > e.cfg.Gap.Microseconds() {
 			continue
 		}
 		n := 0
@@ -476,7 +478,7 @@ func (e *Engine) raise(v *feature.View, t *track, c crossing) {
 		if o != nil && !o.has(c.detector) && !info.Daily && now-o.alert.Time.UnixMicro() > e.cfg.Gap.Microseconds() {
 			o = nil // something else, and long after: an alert of its own
 		}
-		if with := e.about(t.with, now); o == nil && with != nil && with.has(c.detector) {
+		if with := e.about(t.with, now); o == nil && with != nil && (info.Daily || with.has(c.detector)) {
 			// The agent's part in something shared.
 			o = with
 		}
@@ -517,7 +519,7 @@ func (e *Engine) raise(v *feature.View, t *track, c crossing) {
 		}
 	}
 	better := a.Detector == "" || c.detector == o.detector && c.p < a.PValue*muchBetter ||
-		c.detector != o.detector && e.explains(c, crossing{detector: o.detector, p: a.PValue * muchBetter})
+		c.detector != o.detector && o.detector != e.cause && e.explains(c, crossing{detector: o.detector, p: a.PValue * muchBetter})
 	if better {
 		o.detector = c.detector
 		a.Detector, a.DetectorVersion, a.Techniques = info.Name, info.Version, info.Techniques

@@ -72,7 +72,13 @@ func (Detector) Examine(s *feature.Store, v *feature.View, dst []detect.Finding)
 			dst = append(dst, detect.Surprise("unfamiliar_origin", text, float64(parts), logP))
 		}
 	} else if v.Foreign {
-		dst = append(dst, detect.Surprise("foreign_key", "a key that until now belonged to another agent", 1, v.ForeignLogP+v.OriginLogP))
+		text := "a key that until now belonged to another agent"
+		logP += v.ForeignLogP
+		if v.ServiceSurprise > 1 || v.ActionSurprise > 1 {
+			logP -= math.Max(v.ServiceSurprise, v.ActionSurprise) * math.Ln10 / 2
+			text += ", for a service or an operation new to the one that uses it"
+		}
+		dst = append(dst, detect.Surprise("foreign_key", text, 1, logP))
 	}
 	return address(v, dst)
 }

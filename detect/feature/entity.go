@@ -33,7 +33,7 @@ const (
 	CrowdAgents Crowd = iota // distinct agents in the window
 	CrowdEvents              // events in the window
 	CrowdFresh               // agents that the entity has not seen before
-	CrowdChain               // agents that passed on what they had read from one who had read it
+	CrowdChain               // of a template, agents that passed on what they had read from one who had read it; of a source, agents new to it and away from their own
 	NumCrowds
 )
 
@@ -132,7 +132,7 @@ func (s *Shared) touch(kind EntityKind, key uint64, a *Agent, sec int64, name fu
 			if !ok && len(s.waiting) >= maxWaiting {
 				s.sweepWaiting()
 			}
-			if !ok && (kind == Template || kind == Object) {
+			if !ok && (kind == Template || kind == Object || kind == Source) {
 				s.pools[kind].single()
 			}
 			before = w.minute
@@ -234,6 +234,9 @@ func (s *Shared) Read(e *Entity, c Crowd, sc Scale) (Reading, bool) {
 		return Reading{}, false
 	}
 	r := Reading{Name: crowdNames[c], Scale: sc, Observed: float64(cl.cur), Peers: prior, Own: own}
+	if e.Kind == Source && c == CrowdChain {
+		r.Name = "agents_away_from_home"
+	}
 	r.Mean, r.Variance = Mix(own, prior).Predictive()
 	if r.Observed <= r.Mean {
 		return Reading{}, false

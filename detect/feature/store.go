@@ -32,6 +32,9 @@ const (
 	surprising = 3
 	// away is how many minutes a new network, client or key counts as new.
 	away = 60
+	// longGap is from when on, in microseconds, a pause of the whole stream is the stream's and not its agents', when it is
+	// also twenty times as long as the mean.
+	longGap = 3600 * micros
 )
 
 // Salts tell the kinds of values in one table apart.
@@ -198,6 +201,10 @@ func (s *Store) Update(ev *event.Event) *View {
 	a := s.agent(ev)
 	v := &s.view
 	*v = View{Event: ev, Agent: a, Fleet: s.fleet, Shared: s.shared}
+	if gap := ev.Time - s.now; s.now > 0 && gap >= longGap && float64(gap)*float64(s.fleet.gapSum) > 20*float64(s.now-s.start) {
+		// Nothing was heard of anybody: agents are given as much time to come back before one is called silent.
+		s.scanned = ev.Time + min(gap, 86400*micros)
+	}
 	s.now = max(s.now, ev.Time)
 	if s.start == 0 {
 		s.start = ev.Time
@@ -263,9 +270,9 @@ func (s *Store) Update(ev *event.Event) *View {
 			a.ReadAt = (a.ReadAt + 1) % 8
 		}
 	}
-	s.novel(v, a, ev, &in, minute)
+	s.novel(v, a, ev, &in, minute, failed)
 	s.origin(v, a, ev, minute)
-	s.cross(v, a, ev, sec)
+	s.cross(v, a, ev, sec, failed)
 	if !failed {
 		if ev.RequestBytes > 0 {
 			v.add(&in, SentKB, float32(ev.RequestBytes)/1024)
@@ -385,7 +392,7 @@ func (s *Store) keepTime(v *View, a *Agent, ev *event.Event, sec int64) {
 }
 
 // novel counts services, destinations and actions, and weighs those that are new to the agent.
-func (s *Store) novel(v *View, a *Agent, ev *event.Event, in *[NumScales]bool, minute uint32) {
+func (s *Store) novel(v *View, a *Agent, ev *event.Event, in *[NumScales]bool, minute uint32, failed bool) {
 	if ev.Service != "" && ev.Service != "unknown" {
 		h := xxhash.Sum64String(ev.Service)
 		before := a.values.Touch(h*saltService, minute, maxValues)
@@ -395,7 +402,7 @@ func (s *Store) novel(v *View, a *Agent, ev *event.Event, in *[NumScales]bool, m
 			v.add(in, NewServices, float32(1-v.ServiceShare))
 		}
 		for sc := range Day {
-			if f := &a.Favourite[sc]; in[sc] {
+			if f := &a.Favourite[sc]; in[sc] && !failed {
 				switch k := uint32(h >> 32); {
 				case f.Key == k:
 					f.N++
@@ -597,14 +604,14 @@ func networkOf(ev *event.Event) uint64 {
 	return xxhash.Sum64String(ev.SourceIP) * saltNetwork
 }
 
-// cross counts the event with what agents share.
-func (s *Store) cross(v *View, a *Agent, ev *event.Event, sec int64) {
+// cross counts the event with what agents share. What failed by the server's fault makes no crowd at a target.
+func (s *Store) cross(v *View, a *Agent, ev *event.Event, sec int64, failed bool) {
 	sh := s.shared
 	away := s.exchange > 0
 	if away {
 		s.link.Refs, s.link.Keys = s.link.Refs[:0], s.link.Keys[:0]
 	}
-	if ev.Service != "" && ev.Service != "unknown" {
+	if ev.Service != "" && ev.Service != "unknown" && !failed {
 		key := xxhash.Sum64String(ev.Service)*31 + xxhash.Sum64String(ev.Action)
 		name := func() string { return ev.Action + " " + ev.Service }
 		var before uint32

@@ -335,6 +335,7 @@ func (s *Scenario) activities(v *value, incident bool) []activity {
 		a.jitter = o.float("jitter", 0, 0, 10)
 		a.spread = o.float("spread", 0, 0, 3)
 		a.weekends = o.float("weekends", 1, 0, 10)
+		a.grows = o.float("grows", 1, 0.01, 1000)
 		a.length = o.span("length", span{1, 1}, 1)
 		a.gap, _ = o.duration("gap", 5*time.Second)
 		a.turns = o.truth("turns")

@@ -181,11 +181,16 @@ func (s *Scenario) after(events []event.Event) ([]event.Event, error) {
 func (o *Outcome) judge(near []map[string]Closest) {
 	s := o.Scenario
 	taken := make([]bool, len(o.Alerts))
+	shown := make([]bool, len(o.Alerts)) // in another failure
 	for i := range s.Expect {
 		x := &s.Expect[i]
 		from := s.Start.Add(x.Since)
 		named := map[string]bool{}
-		var almost []string
+		type candidate struct {
+			place int
+			text  string
+		}
+		var almost []candidate
 		for j := range o.Alerts {
 			a := &o.Alerts[j]
 			about := mutual(x.Agents, a)
@@ -204,7 +209,7 @@ func (o *Outcome) judge(near []map[string]Closest) {
 				why = "of severity " + string(a.Severity)
 			}
 			if why != "" {
-				almost = append(almost, fmt.Sprintf("%s: %s", why, o.line(a)))
+				almost = append(almost, candidate{j, fmt.Sprintf("%s: %s", why, o.line(a))})
 				continue
 			}
 			before := len(named)
@@ -238,12 +243,15 @@ func (o *Outcome) judge(near []map[string]Closest) {
 			}
 			f.Came = append(f.Came, c.why(s.Start))
 		}
-		f.Came = append(f.Came, almost...)
+		for _, a := range almost {
+			f.Came = append(f.Came, a.text)
+			shown[a.place] = true
+		}
 		o.Failures = append(o.Failures, f)
 	}
 	var others []string
 	for j := range o.Alerts {
-		if !taken[j] {
+		if !taken[j] && !shown[j] {
 			others = append(others, o.line(&o.Alerts[j]))
 		}
 	}

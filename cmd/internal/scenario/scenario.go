@@ -83,6 +83,7 @@ type activity struct {
 	// once, at from, when none of these is set
 
 	jitter, spread, weekends float64
+	grows                    float64    // by which factor the rate has risen at the end, step by step
 	hours                    [2]float64 // of the day, UTC
 	length                   span       // events of an occasion
 	gap                      time.Duration

@@ -63,6 +63,7 @@ func (m *maker) random(stream, agent uint64) *rand.Rand {
 // schedule makes the occasions of an agent, or of several that take turns. who is the place in a.who of an occasion's.
 func (m *maker) schedule(a *activity, r *rand.Rand, who func(k int) int, counts map[int]*int64) {
 	k := 0
+	busy := time.Duration(0)
 	occasion := func(at time.Duration) {
 		if at >= a.until || at >= m.end || len(m.out) > maxEvents {
 			return
@@ -72,11 +73,12 @@ func (m *maker) schedule(a *activity, r *rand.Rand, who func(k int) int, counts 
 		if counts[j] == nil {
 			counts[j] = new(int64)
 		}
-		m.occasion(a, j, int64(k), at, r, counts[j])
+		busy = m.occasion(a, j, int64(k), at, r, counts[j]) + a.gap
 	}
 	switch {
 	case a.sessions > 0:
-		rate := a.sessions * math.Exp(a.spread*r.NormFloat64()-a.spread*a.spread/2)
+		most := math.Max(a.grows, 1)
+		rate := most * a.sessions * math.Exp(a.spread*r.NormFloat64()-a.spread*a.spread/2)
 		const day = 24 * time.Hour
 		for d := a.from.Truncate(day); d < a.until; d += day {
 			n := rate * math.Exp(0.2*r.NormFloat64())
@@ -90,25 +92,29 @@ func (m *maker) schedule(a *activity, r *rand.Rand, who func(k int) int, counts 
 			}
 			slices.Sort(times)
 			for _, t := range times {
-				if t >= a.from {
+				t = max(t, busy) // an agent does one thing at a time
+				if t >= a.from && (a.grows == 1 || r.Float64()*most < a.growth(t)) {
 					occasion(t)
 				}
 			}
 		}
 	case a.every > 0:
 		at := a.from
-		if !a.fromGiven {
+		if !a.fromGiven || !a.together() {
 			at += time.Duration(r.Float64() * float64(a.every))
 		}
 		for at < a.until && len(m.out) <= maxEvents {
 			occasion(at)
-			pause := float64(a.every) * (1 + a.jitter*r.NormFloat64())
-			at += max(time.Duration(pause), a.every/10)
+			pause := float64(a.every) / a.growth(at) * (1 + a.jitter*r.NormFloat64())
+			at += max(time.Duration(pause), time.Duration(float64(a.every)/a.growth(at)/10), time.Millisecond)
 		}
 	case a.times > 0:
 		times := make([]time.Duration, a.times)
-		for i := range times[1:] {
-			times[1+i] = time.Duration(r.Float64() * float64(a.until-a.from))
+		for i := range times {
+			times[i] = time.Duration(r.Float64() * float64(a.until-a.from))
+		}
+		if a.together() {
+			times[0] = 0
 		}
 		slices.Sort(times)
 		for _, t := range times {
@@ -117,6 +123,18 @@ func (m *maker) schedule(a *activity, r *rand.Rand, who func(k int) int, counts 
 	default:
 		occasion(a.from)
 	}
+}
+
+// together says that the activity has one schedule, which begins when the activity does. Several agents that each have
+// their own do not all begin in the same instant.
+func (a *activity) together() bool { return a.turns || len(a.who) == 1 }
+
+// growth is the factor on the activity's rate at a time.
+func (a *activity) growth(at time.Duration) float64 {
+	if a.grows == 1 || a.until <= a.from {
+		return 1
+	}
+	return math.Pow(a.grows, float64(at-a.from)/float64(a.until-a.from))
 }
 
 func poisson(r *rand.Rand, mean float64) int {
@@ -135,7 +153,8 @@ func (x span) draw(r *rand.Rand) float64 {
 	return math.Exp(math.Log(lo) + r.Float64()*math.Log(math.Max(x.hi, 1)/lo))
 }
 
-func (m *maker) occasion(a *activity, j int, k int64, at time.Duration, r *rand.Rand, n *int64) {
+// occasion makes the events of one occasion and returns when it was over.
+func (m *maker) occasion(a *activity, j int, k int64, at time.Duration, r *rand.Rand, n *int64) time.Duration {
 	length := len(a.ops)
 	if !a.steps {
 		length = int(math.Round(a.length.draw(r)))
@@ -158,11 +177,12 @@ func (m *maker) occasion(a *activity, j int, k int64, at time.Duration, r *rand.
 			at += max(time.Duration(r.ExpFloat64()*float64(a.gap)), time.Millisecond)
 		}
 		if at >= m.end || len(m.out) > maxEvents {
-			return
+			break
 		}
 		*n++
 		m.event(a, j, o, k, *n, at, r)
 	}
+	return at
 }
 
 func (m *maker) event(a *activity, j int, o *op, k, n int64, at time.Duration, r *rand.Rand) {
