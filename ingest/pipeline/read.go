@@ -95,7 +95,7 @@ func (p *partition) read(ctx context.Context, wg *sync.WaitGroup) <-chan *batch 
 
 // decode turns the messages of b into events and dead letters.
 func (p *partition) decode(turn Decode, b *batch) {
-	wall := p.cfg.Now().UnixMicro()
+	wall := p.clock()
 	b.events, b.refs, b.dead = b.events[:0], b.refs[:0], b.dead[:0]
 	for i := range b.in.Messages {
 		m := &b.in.Messages[i]

@@ -66,9 +66,11 @@ type Config struct {
 	// Redact replaces secrets in the raw bytes of a dead letter. Nil keeps no raw bytes at all.
 	Redact func(raw []byte) []byte
 
-	Log       *slog.Logger
-	Metrics   *Metrics
-	Now       func() time.Time   // default time.Now
+	Log     *slog.Logger
+	Metrics *Metrics
+	// Now tells how long something takes, default time.Now; Wall what time it is, default Now. The wall clock may be put
+	// forward or back at any moment.
+	Now, Wall func() time.Time
 	Failpoint func(point string) // called at every point of Points; nil in production
 
 	rowless bool // NewBlock was nil
@@ -115,6 +117,9 @@ func New(cfg Config) (*Worker, error) {
 	}
 	if cfg.Now == nil {
 		cfg.Now = time.Now
+	}
+	if cfg.Wall == nil {
+		cfg.Wall = cfg.Now
 	}
 	return &Worker{cfg}, nil
 }
@@ -181,11 +186,16 @@ type partition struct {
 	pos       int64 // position of the next record
 	watermark int64 // the latest event time that a record's own timestamp vouches for
 
+	// What clock tells goes on from here.
+	tookOver   time.Time
+	tookOverAt int64
+
 	block      Block
 	blocks     chan Block // empty blocks
 	units      chan unit  // to the writer
 	writeErr   error      // set before writeDone is closed
 	writeDone  chan struct{}
+	copyFailed bool      // of the dead letters before; the writer's
 	blockSince time.Time // when the open block got its first row
 	alertSince time.Time // when the first alert of the open unit came up
 	alerts     []*alert.Alert
@@ -330,11 +340,23 @@ func (p *partition) takeOver(ctx context.Context) error {
 			return err
 		}
 	}
-	now := p.cfg.Now().UnixMicro()
+	now := p.cfg.Wall().UnixMicro()
 	p.claim = Checkpoint{Topic: p.topic, Partition: p.part, Offset: cp.Offset, Epoch: max(cp.Epoch+1, uint64(now)), Time: now}
 	// The claim fixes the place to begin at even if nothing comes of this owner: "latest" would be elsewhere later.
-	if err := p.retry(ctx, "claim", func(ctx context.Context) error { return st.SaveCheckpoint(ctx, p.claim) }); err != nil {
+	p.tookOver, p.tookOverAt = p.cfg.Now(), now
+	err = p.retry(ctx, "claim", func(ctx context.Context) error {
+		if err := st.SaveCheckpoint(ctx, p.claim); err != nil {
+			return err
+		}
+		own, _, err := st.Load(ctx, p.topic, p.part)
+		p.tookOverAt = max(p.tookOverAt, own.Time)
 		return err
+	})
+	if err != nil {
+		return err
+	}
+	if behind := time.Duration(p.tookOverAt-now) * time.Microsecond; behind > 5*time.Minute {
+		p.log.Warn("pipeline: this machine's clock is behind the database's; event times are judged by the later of the two. Set the clock", "behind", behind)
 	}
 	p.point(AfterClaim)
 	if err := p.retry(ctx, "fence", func(ctx context.Context) error { return st.Fence(ctx, p.claim) }); err != nil {
@@ -371,8 +393,15 @@ func (p *partition) takeOver(ctx context.Context) error {
 		}
 	}
 	p.pos = p.claim.Offset
+	p.tookOverAt = max(p.tookOverAt, p.watermark)
 	p.point(AfterRestore)
 	return nil
+}
+
+// clock is the time that a record's timestamp is held to, microseconds since the epoch. It never goes back: a wall clock
+// that is put back must not make the events of now events of the future.
+func (p *partition) clock() int64 {
+	return max(p.cfg.Wall().UnixMicro(), p.tookOverAt+p.cfg.Now().Sub(p.tookOver).Microseconds())
 }
 
 func (p *partition) restore(key string, data []byte) error {

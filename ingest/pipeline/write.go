@@ -128,16 +128,32 @@ func (p *partition) owned(ctx context.Context, op string, f func(context.Context
 	})
 }
 
-// copyDead copies dead letters to the topic, for a bounded time.
+// copyDead copies dead letters to the topic, for a bounded time: the store has them. Once that has failed, only one attempt
+// is made for each unit until one succeeds, so that a topic that stays away does not slow the stream down.
 func (p *partition) copyDead(ctx context.Context, dead []DeadLetter) {
 	if p.cfg.Sink == nil {
 		return
 	}
-	lim, cancel := context.WithTimeout(ctx, p.cfg.SinkTimeout)
+	limit := p.cfg.SinkTimeout
+	if p.copyFailed {
+		limit /= 10
+	}
+	lim, cancel := context.WithTimeout(ctx, limit)
 	defer cancel()
-	err := p.retry(lim, "dead_letter_topic", func(ctx context.Context) error { return p.cfg.Sink.DeadLetters(ctx, dead) })
-	if err != nil && ctx.Err() == nil {
+	attempt := func(ctx context.Context) error { return p.cfg.Sink.DeadLetters(ctx, dead) }
+	var err error
+	if p.copyFailed {
+		err = attempt(lim)
+	} else {
+		err = p.retry(lim, "dead_letter_topic", attempt)
+	}
+	switch {
+	case err != nil && ctx.Err() == nil:
 		p.m.uncopied.Add(float64(len(dead)))
 		p.log.Error("pipeline: dead letters are in the store but could not be copied to the topic", "letters", len(dead), "err", err)
+		p.copyFailed = true
+	case err == nil && p.copyFailed:
+		p.log.Info("pipeline: dead letters are copied to the topic again")
+		p.copyFailed = false
 	}
 }

@@ -77,6 +77,9 @@ type Config struct {
 	// doubles up to a hundred times that.
 	StartPause time.Duration
 
+	// Wall is the wall clock that events are judged by, default time.Now.
+	Wall func() time.Time
+
 	// Failpoint is called at every point of pipeline.Points, for tests that end the process there.
 	Failpoint func(point string)
 
@@ -222,13 +225,21 @@ func Run(ctx context.Context, stop <-chan struct{}, cfg Config) (err error) {
 		return err
 	}
 	defer func() { err = errors.Join(err, out.Close()) }()
-	sources, err := kafka.Partitions(ctx, bus, cfg.EventsTopic)
+	var sources int
+	err = begin.await(ctx, stop, "the partitions of "+cfg.EventsTopic, func(ctx context.Context) (err error) {
+		sources, err = kafka.Partitions(ctx, bus, cfg.EventsTopic)
+		return err
+	})
 	if err != nil {
 		return err
 	}
 	var links *linksTopic
 	if cfg.Links == LinksTopic || cfg.Links == LinksAuto && sources > 1 {
-		if links, err = newLinksTopic(ctx, bus, cfg.LinksTopic, cfg.LinkPartitions, cfg.Replicas); err != nil {
+		err = begin.await(ctx, stop, "the topic "+cfg.LinksTopic, func(ctx context.Context) (err error) {
+			links, err = newLinksTopic(ctx, bus, cfg.LinksTopic, cfg.LinkPartitions, cfg.Replicas)
+			return err
+		})
+		if err != nil {
 			return err
 		}
 		defer func() { err = errors.Join(err, links.Close()) }()
@@ -244,7 +255,7 @@ func Run(ctx context.Context, stop <-chan struct{}, cfg Config) (err error) {
 		NewDecode: formats.Decode, Redact: redactor.Bytes,
 		Sink: out, Log: log, Metrics: pipeline.NewMetrics(cfg.Registry),
 		BlockRows: cfg.BlockRows, BlockAge: cfg.BlockAge, AlertAge: cfg.AlertAge, CheckpointEvery: cfg.CheckpointEvery,
-		LateAfter: cfg.LateAfter, WriteTimeout: cfg.InsertTimeout, Failpoint: cfg.Failpoint,
+		LateAfter: cfg.LateAfter, WriteTimeout: cfg.InsertTimeout, Failpoint: cfg.Failpoint, Wall: cfg.Wall,
 	}
 	if cfg.DuplicateWindow > 0 {
 		work.NewDeduper = func() pipeline.Deduper { return pipeline.NewWindow(cfg.DuplicateWindow) }
