@@ -67,7 +67,7 @@ func TestFaults(t *testing.T) {
 				f.calm(&calm)
 			}
 			s.finish(t, ctx, "calm", calm)
-			if s.compare(t, ctx, f.name, f.except) {
+			if s.compare(t, ctx, f.name, "calm", "disturbed", f.except) {
 				held++
 			}
 		})
@@ -578,13 +578,13 @@ func deadTopicAway(t *testing.T, ctx context.Context, s *stage, l life) {
 	}
 }
 
-// compare holds the tables of the disturbed run to those of the calm one and to what was produced, and prints a line
-// of it.
-func (s *stage) compare(t *testing.T, ctx context.Context, what, except string) (same bool) {
+// compare holds the tables of a disturbed run to those of a calm one, but for the columns of except, and to what was
+// produced, and prints a line of it.
+func (s *stage) compare(t *testing.T, ctx context.Context, what, calm, db string, except ...string) (same bool) {
 	t.Helper()
-	const db = "disturbed"
+	hide := strings.Join(except, ", ")
 	var stored, ids uint64
-	if err := s.conn.QueryRow(ctx, "SELECT count(), uniqExact(id) FROM disturbed.events").Scan(&stored, &ids); err != nil {
+	if err := s.conn.QueryRow(ctx, "SELECT count(), uniqExact(id) FROM "+db+".events").Scan(&stored, &ids); err != nil {
 		t.Fatal(err)
 	}
 	same = true
@@ -599,21 +599,21 @@ func (s *stage) compare(t *testing.T, ctx context.Context, what, except string) 
 	alerts := "equal"
 	hidden := func(table string) string { // columns that hold when a row was written, and those of the case
 		out := s.clock(t, ctx, db, table)
-		if except != "" && table != "alerts" {
-			out += ", " + except
+		if hide != "" && table != "alerts" {
+			out += ", " + hide
 		}
 		return out
 	}
 	for _, x := range []struct{ table, final, order string }{
 		{"events", "", "id, partition, offset, idx"}, {"dead_letters", "FINAL", "partition, offset"}, {"alerts", "FINAL", "id"},
 	} {
-		if x.table == "dead_letters" && except != "" {
+		if x.table == "dead_letters" && hide != "" {
 			continue // there are none to compare with
 		}
 		rows := func(db string) []string {
 			return s.dump(t, ctx, fmt.Sprintf("SELECT * EXCEPT (%s) FROM %s.%s %s ORDER BY %s", hidden(x.table), db, x.table, x.final, x.order))
 		}
-		a, b := rows("calm"), rows(db)
+		a, b := rows(calm), rows(db)
 		if len(a) == 0 {
 			wrong("no %s to compare", x.table)
 		}
@@ -627,7 +627,7 @@ func (s *stage) compare(t *testing.T, ctx context.Context, what, except string) 
 		wrong("%s: %d rows are missing, %d are there that should not be\nmissing: %.2000s\nextra: %.2000s", x.table, len(missing), len(extra), strings.Join(missing, "\n"), strings.Join(extra, "\n"))
 	}
 	byMinute := map[int64]uint64{}
-	rows, err := s.conn.Query(ctx, "SELECT toInt64(toUnixTimestamp(toStartOfMinute(time))) AS m, count() FROM disturbed.events GROUP BY m")
+	rows, err := s.conn.Query(ctx, "SELECT toInt64(toUnixTimestamp(toStartOfMinute(time))) AS m, count() FROM "+db+".events GROUP BY m")
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -101,7 +101,7 @@ func TestStateFollowsItsPartitionWhenInstancesAreKilled(t *testing.T) {
 	c.dismiss()
 	calm := life{Brokers: s.brokers, DSN: s.database(t, ctx, "calm"), Group: "calm"}
 	s.finish(t, ctx, "calm", calm)
-	s.compare(t, ctx, "two of three instances killed", "calm", "trio")
+	s.compare(t, ctx, "two-of-three-instances-killed", "calm", "trio")
 }
 
 // States of a version that this one does not know are rebuilt from the stored events: an agent that is attacked after an
@@ -148,5 +148,5 @@ func TestStatesOfAnUnknownVersionAreRebuiltFromHistory(t *testing.T) {
 	c.dismiss()
 	calm := life{Brokers: s.brokers, DSN: s.database(t, ctx, "calm"), Group: "calm"}
 	s.finish(t, ctx, "calm", calm)
-	s.compare(t, ctx, "states of an unknown version", "calm", "old")
+	s.compare(t, ctx, "states-of-an-unknown-version", "calm", "old")
 }
