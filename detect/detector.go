@@ -55,6 +55,7 @@ type Finding struct {
 	Entity *feature.Entity // what misbehaves, nil for the agent of the event
 	Hint   bool            // it ranks an agent but does not alert: being unlike others is no misbehaviour
 	Text   string          // what to say instead of the count, without a full stop; "" to say the count
+	Usual  string          // what would have been normal, where no band says so; "" to say how unlikely it is
 
 	by   int     // index of the detector, set by the engine
 	logP float64 // calibrated LogP, set by the engine

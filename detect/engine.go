@@ -535,6 +535,7 @@ func (e *Engine) raise(v *feature.View, t *track, c crossing) {
 		}
 		mine := own(c.detector, all)
 		a.Evidence = evidence(mine, all)
+		alert.Contribute(a.Score, a.Evidence)
 		a.Severity = info.Severity
 		a.Reason = reason(mine, info, v, c.entity)
 		// Evidence of a window reaches back to where the window began.
@@ -652,6 +653,7 @@ func (e *Engine) silences(ev *event.Event) {
 			Evidence: []alert.Evidence{{Feature: "pause_seconds", Observed: math.Round(s.Pause), Expected: math.Round(s.Usual), Upper: math.Round(s.Usual),
 				PValue: math.Exp(logP), WindowSeconds: int64(s.Pause)}},
 		}
+		alert.Contribute(o.alert.Score, o.alert.Evidence)
 		t.open = o
 		e.changed = append(e.changed, o)
 	})
@@ -789,9 +791,12 @@ func reason(fs []Finding, info Info, v *feature.View, e *feature.Entity) string 
 	best := strongest(fs)
 	f := best[0]
 	var b strings.Builder
-	b.WriteString(phrase(f))
+	b.WriteString(capital(phrase(f)))
 	switch {
+	case f.Variance == 0 && f.Usual != "":
+		fmt.Fprintf(&b, "; %s", f.Usual)
 	case f.Variance == 0:
+		fmt.Fprintf(&b, "; its own past and its peers' make that a chance of 1 in %s", odds(f.LogP))
 	case e != nil:
 		lo, hi := tail.CountBand(0.95, f.Mean, f.Variance)
 		fmt.Fprintf(&b, "; %s (95 %%: %s–%s)", number(f.Mean), number(lo), number(hi))
@@ -820,6 +825,24 @@ func reason(fs []Finding, info Info, v *feature.View, e *feature.Entity) string 
 	}
 	b.WriteString(info.Next)
 	return b.String()
+}
+
+func capital(s string) string {
+	r, n := utf8.DecodeRuneInString(s)
+	return string(unicode.ToUpper(r)) + s[n:]
+}
+
+// odds is the inverse of a probability, given as a natural logarithm, as a person writes it.
+func odds(logP float64) string {
+	switch x := math.Exp(-logP); {
+	case x < 1e6:
+		return number(math.Pow(10, math.Floor(math.Log10(x))) * math.Round(x/math.Pow(10, math.Floor(math.Log10(x)))))
+	case x < 1e9:
+		return number(math.Round(x/1e6)) + " million"
+	case x < 1e12:
+		return number(math.Round(x/1e9)) + " billion"
+	}
+	return fmt.Sprintf("10^%.0f", -logP/math.Ln10)
 }
 
 func phrase(f Finding) string {

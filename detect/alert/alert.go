@@ -4,7 +4,10 @@
 // plugin share it without sharing the engine.
 package alert
 
-import "time"
+import (
+	"math"
+	"time"
+)
 
 // Severity is the impact of what happened; it says nothing about how sure we are.
 type Severity string
@@ -73,6 +76,28 @@ type Evidence struct {
 	Upper         float64 `json:"upper"`
 	PValue        float64 `json:"p_value"`
 	WindowSeconds int64   `json:"window_seconds"`
+	// Contribution is the part of the alert's score that the feature accounts for; see Contribute.
+	Contribution float64 `json:"contribution,omitempty"`
+}
+
+// Contribute divides the score of an alert among its evidence, which stands in the order of what counts: each piece has a
+// part in proportion to −log10 of its p-value, but none counts for more than the one before it, for what another
+// detector saw stands behind what the one that names the alert saw. The parts sum to the score. They follow from what an
+// alert holds anyway, so that they need not be stored.
+func Contribute(score float64, evidence []Evidence) {
+	sum, before := 0.0, math.Inf(1)
+	for i := range evidence {
+		before = math.Min(before, math.Max(-math.Log10(math.Max(evidence[i].PValue, 1e-300)), 0))
+		evidence[i].Contribution = before
+		sum += before
+	}
+	for i := range evidence {
+		if sum > 0 {
+			evidence[i].Contribution *= score / sum
+		} else if i == 0 {
+			evidence[i].Contribution = score
+		}
+	}
 }
 
 // Technique is an entry of a public catalogue of adversary behaviour.

@@ -39,11 +39,13 @@ const (
 // Examine reports what redaction found.
 func (Detector) Examine(s *feature.Store, v *feature.View, dst []detect.Finding) []detect.Finding {
 	for _, x := range v.Event.Secrets {
-		logP := elsewhere
+		logP, usual := elsewhere, "what looks like one there is harmless once in 100 times"
 		if v.Event.Kind == event.Post && x.Field == "content" {
-			logP = inPost
+			logP, usual = inPost, "what looks like one in a post is harmless once in 100 million times"
 		}
-		dst = append(dst, detect.Surprise("secrets", fmt.Sprintf("a credential of the kind %s in the field %s, now replaced by %s", x.Rule, x.Field, x.Fingerprint), 1, logP))
+		f := detect.Surprise("secrets", fmt.Sprintf("a credential of the kind %s in the field %s, now replaced by %s", x.Rule, x.Field, x.Fingerprint), 1, logP)
+		f.Usual = usual
+		dst = append(dst, f)
 	}
 	return dst
 }

@@ -1,13 +1,18 @@
 package scenario_test
 
 import (
+	"math"
 	"os"
 	"path/filepath"
+	"regexp"
 	"slices"
 	"strings"
+	"sync"
 	"testing"
+	"unicode"
 
 	"github.com/astray-dev/astray/cmd/internal/scenario"
+	"github.com/astray-dev/astray/detect/alert"
 	"github.com/astray-dev/astray/detect/catalog"
 )
 
@@ -21,6 +26,15 @@ func TestScenarios(t *testing.T) {
 		t.Fatal(files, err)
 	}
 	ran := map[string]bool{}
+	var lock sync.Mutex
+	explained := map[string]bool{}
+	t.Cleanup(func() { // when all have run
+		for _, d := range catalog.All() {
+			if !raced && !t.Failed() && !explained[d.Info().Name] {
+				t.Errorf("no scenario shows how %s explains itself", d.Info().Name)
+			}
+		}
+	})
 	for _, path := range files {
 		if dir := filepath.Dir(path); raced && ran[dir] {
 			continue
@@ -46,10 +60,58 @@ func TestScenarios(t *testing.T) {
 				if len(o.Failures) > 0 {
 					t.Errorf("%s\n%s", s.About, o)
 				}
+				for i := range o.Alerts {
+					checkExplanation(t, &o.Alerts[i])
+					lock.Lock()
+					explained[o.Alerts[i].Detector] = true
+					lock.Unlock()
+				}
 			}
 		})
 	}
 }
+
+// checkExplanation holds an alert against what an analyst is promised: evidence in the order of contributions that sum to
+// the score; a reason of at most three sentences with numbers, what would have been normal, and what to check next.
+func checkExplanation(t *testing.T, a *alert.Alert) {
+	t.Helper()
+	sum := 0.0
+	for i, e := range a.Evidence {
+		if sum += e.Contribution; e.Contribution < 0 || i > 0 && e.Contribution > a.Evidence[i-1].Contribution+1e-9 {
+			t.Errorf("%s: evidence %d counts for %g, the one before for %g", a.Detector, i, e.Contribution, a.Evidence[max(i-1, 0)].Contribution)
+		}
+	}
+	if len(a.Evidence) == 0 || math.Abs(sum-a.Score) > 1e-9*a.Score {
+		t.Errorf("%s: %d pieces of evidence sum to %g of a score of %g", a.Detector, len(a.Evidence), sum, a.Score)
+	}
+	text, next := a.Reason, ""
+	for _, d := range catalog.All() {
+		if d.Info().Name == a.Detector {
+			next = d.Info().Next
+		}
+	}
+	if text, ok := strings.CutSuffix(text, " "+next); !ok || next == "" || strings.Count(next, ".") != 1 || !strings.HasSuffix(next, ".") {
+		t.Errorf("%s: %q does not end with the one sentence on what to check next", a.Detector, text)
+	}
+	if n := len(sentenceEnd.FindAllString(text, -1)); n > 3 {
+		t.Errorf("%s: %d sentences: %s", a.Detector, n, text)
+	}
+	if !number.MatchString(text) || !normal.MatchString(text) {
+		t.Errorf("%s: no number, or not what would have been normal: %s", a.Detector, text)
+	}
+	if r := []rune(text)[0]; unicode.IsLower(r) {
+		t.Errorf("%s: begins in the middle: %s", a.Detector, text)
+	}
+	if len(text) > 700 || strings.ContainsFunc(text+a.Title, func(r rune) bool { return !unicode.IsPrint(r) }) {
+		t.Errorf("%s: too long, or not plain: %q", a.Detector, text)
+	}
+}
+
+var (
+	sentenceEnd = regexp.MustCompile(`\.( |$)`)
+	number      = regexp.MustCompile(`[0-9]`)
+	normal      = regexp.MustCompile(`past says|would have been normal|of its kind show|a chance of 1 in|is harmless once in|the longest was`)
+)
 
 // Each detector has a scenario in which it catches, and two in which it stays silent, in its own directory.
 func TestEachDetectorHasScenarios(t *testing.T) {

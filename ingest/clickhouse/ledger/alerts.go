@@ -116,6 +116,7 @@ func (l *Ledger) alerts(ctx context.Context, where []string, args []any, limit i
 			j.Evidence = append(j.Evidence, alert.Evidence{Feature: feature[i], Observed: observed[i], Expected: expected[i], Lower: lower[i],
 				Upper: upper[i], PValue: p[i], WindowSeconds: window[i]})
 		}
+		alert.Contribute(j.Score, j.Evidence)
 		for i := range id {
 			j.Techniques = append(j.Techniques, alert.Technique{Framework: framework[i], Version: version[i], ID: id[i], Name: name[i]})
 		}
