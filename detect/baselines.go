@@ -35,7 +35,7 @@ type bands map[[2]int16][2]float64
 
 const (
 	maxBands  = 1 << 15
-	bandSteps = 25 // to a factor of e
+	bandSteps = 60 // to a factor of e
 )
 
 func (b *bands) of(mean, variance float64) (lower, upper float64) {
