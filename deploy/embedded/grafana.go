@@ -20,14 +20,14 @@ import (
 
 // GrafanaOptions of a Grafana that shows Astray.
 type GrafanaOptions struct {
-	Dir          string   // its data and configuration; must exist
-	Home         string   // where it is installed, as FindGrafana tells
-	Plugin       string   // directory of the built app plugin
-	Provisioning fs.FS    // laid into Dir
+	Dir          string // its data and configuration; must exist
+	Home         string // where it is installed, as FindGrafana tells
+	Plugin       string // directory of the built app plugin
+	Provisioning fs.FS  // laid into Dir
 	// Change, if given, tells what is laid there instead of a file.
 	Change func(name string, text []byte) ([]byte, error)
-	Env          []string // KEY=value, for the variables in Provisioning
-	Log          io.Writer
+	Env    []string // KEY=value, for the variables in Provisioning
+	Log    io.Writer
 }
 
 // Grafana is a running Grafana that answers on loopback.
