@@ -147,8 +147,11 @@ func StartGrafana(ctx context.Context, opt GrafanaOptions) (*Grafana, error) {
 		return nil, err
 	}
 	provisioning := filepath.Join(dir, "provisioning")
-	if err := os.RemoveAll(provisioning); err != nil {
-		return nil, err
+	// Data of an earlier start would keep that start's password.
+	for _, old := range []string{provisioning, filepath.Join(dir, "data")} {
+		if err := os.RemoveAll(old); err != nil {
+			return nil, err
+		}
 	}
 	if err := lay(provisioning, opt); err != nil {
 		return nil, err
