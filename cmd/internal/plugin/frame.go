@@ -1,6 +1,7 @@
 package plugin
 
 import (
+	"fmt"
 	"math"
 	"time"
 
@@ -189,9 +190,15 @@ func graphFrames(g *reader.Graph) data.Frames {
 		field("id", "Id", n, func(i int) string { return shown(g.Nodes[i].ID) }),
 		field("title", "Name", n, func(i int) string { return shown(g.Nodes[i].Name) }),
 		field("subtitle", "Kind", n, func(i int) string { return names[g.Nodes[i].Kind] }),
-		field("mainstat", "Events", n, func(i int) float64 { return float64(g.Nodes[i].Events) }, unit("short")),
-		field("secondarystat", "Alerts", n, func(i int) float64 { return float64(g.Nodes[i].Alerts) }, unit("none")),
-		field("color", "Colour", n, func(i int) string {
+		// As text: the panel writes numbers with two decimals and the name of their unit.
+		field("mainstat", "Events", n, func(i int) string { return counted(uint64(g.Nodes[i].Events), "event") }),
+		field("secondarystat", "Alerts", n, func(i int) string {
+			if g.Nodes[i].Alerts == 0 {
+				return ""
+			}
+			return counted(uint64(g.Nodes[i].Alerts), "alert")
+		}),
+		field("color", "Red has alerts", n, func(i int) string {
 			if g.Nodes[i].Alerts > 0 {
 				return "red"
 			}
@@ -204,13 +211,31 @@ func graphFrames(g *reader.Graph) data.Frames {
 		field("id", "Id", m, func(i int) string { return shown(g.Edges[i].Source + " → " + g.Edges[i].Target) }),
 		field("source", "From", m, func(i int) string { return shown(g.Edges[i].Source) }),
 		field("target", "To", m, func(i int) string { return shown(g.Edges[i].Target) }),
-		field("mainstat", "Events", m, func(i int) float64 { return float64(g.Edges[i].Events) }, unit("short")),
+		field("mainstat", "Events", m, func(i int) string { return counted(uint64(g.Edges[i].Events), "event") }),
 		field("thickness", "Thickness", m, func(i int) float64 { return min(1+math.Log10(float64(g.Edges[i].Events)+1), 6) }),
 	)
 	for _, f := range []*data.Frame{nodes, edges} {
+		for _, x := range f.Fields { // the panel's legend knows this name only
+			x.Config.DisplayName = x.Config.DisplayNameFromDS
+		}
 		f.SetMeta(&data.FrameMeta{PreferredVisualization: data.VisTypeNodeGraph})
 	}
 	return data.Frames{nodes, edges}
+}
+
+// counted is a number of things, as people write it: 1 event, 1.8 k events.
+func counted(n uint64, thing string) string {
+	if n != 1 {
+		thing += "s"
+	}
+	switch x := float64(n); {
+	case n < 1000:
+		return fmt.Sprintf("%d %s", n, thing)
+	case x < 1e6:
+		return fmt.Sprintf("%.3g k %s", x/1e3, thing)
+	default:
+		return fmt.Sprintf("%.3g M %s", x/1e6, thing)
+	}
 }
 
 func blastFrame(b *reader.Blast) *data.Frame {

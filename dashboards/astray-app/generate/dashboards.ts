@@ -24,7 +24,14 @@ class Question implements Cog.Builder<Cog.Dataquery> {
 
 const ask = (query: Partial<AstrayQuery>) => new Question(query);
 
-function board(uid: string, title: string, description: string, refresh: string, from: string) {
+function board(
+  uid: string,
+  title: string,
+  description: string,
+  refresh: string,
+  from: string,
+  marked: Partial<AstrayQuery> = {}
+) {
   return new dashboard.DashboardBuilder(title)
     .uid(uid)
     .description(description)
@@ -41,7 +48,7 @@ function board(uid: string, title: string, description: string, refresh: string,
         .datasource(datasource)
         .enable(true)
         .iconColor('orange')
-        .target(ask({ refId: 'Anno', queryType: 'alerts', severity: ['critical', 'high'], limit: 200 }))
+        .target(ask({ refId: 'Anno', queryType: 'alerts', severity: ['critical', 'high'], limit: 200, ...marked }))
     )
     .link(
       new dashboard.DashboardLinkBuilder('Triage')
@@ -115,6 +122,12 @@ const band = (title: string, query: Partial<AstrayQuery>, description: string) =
     .lineWidth(1)
     .fillOpacity(0)
     .showPoints(common.VisibilityMode.Never)
+    .legend(
+      new common.VizLegendOptionsBuilder()
+        .showLegend(true)
+        .displayMode(common.LegendDisplayMode.List)
+        .placement(common.LegendPlacement.Bottom)
+    )
     .withTarget(ask(query))
     .overrideByName('lower', [
       { id: 'custom.lineWidth', value: 0 },
@@ -151,13 +164,13 @@ function overview() {
     .withVariable(several('cohort', 'Cohort', 'cohorts'))
     .withPanel(
       health('Events per second', 'events_per_second', 'eps', 'Stored during the last minute').gridPos(
-        place(0, 0, 4, 4)
+        place(0, 0, 5, 4)
       )
     )
     .withPanel(
       health('Newest event', 'freshness_seconds', 's', 'How long ago the newest event was stored')
         .thresholds(steps([null, 'green'], [60, 'yellow'], [300, 'red']))
-        .gridPos(place(4, 0, 4, 4))
+        .gridPos(place(5, 0, 5, 4))
     )
     .withPanel(
       number(
@@ -165,7 +178,7 @@ function overview() {
         { queryType: 'alerts', format: 'count', state: ['open', 'acknowledged'], ...filters },
         'short',
         'Alerts that wait for a verdict'
-      ).gridPos(place(8, 0, 16, 4))
+      ).gridPos(place(10, 0, 14, 4))
     )
     .withPanel(
       alertList('Alerts', { state: ['open', 'acknowledged'], stream: true, ...filters }).gridPos(place(0, 4, 14, 16))
@@ -185,14 +198,17 @@ function overview() {
         .gridPos(place(14, 4, 10, 8))
     )
     .withPanel(
-      tableOf('Most active', { queryType: 'entities', by: 'volume', limit: 15, cohort: ['$cohort'] }).gridPos(
-        place(14, 12, 10, 8)
-      )
+      tableOf('Most active', { queryType: 'entities', by: 'volume', limit: 15, cohort: ['$cohort'] })
+        .withTransformation({
+          id: 'filterFieldsByName',
+          options: { include: { names: ['entity_id', 'cohort', 'events', 'alerts'] } },
+        })
+        .gridPos(place(14, 12, 10, 8))
     );
 }
 
 function agentBoard() {
-  return board('astray-agent', 'Astray / Agent', 'One agent against its own past.', '', 'now-7d')
+  return board('astray-agent', 'Astray / Agent', 'One agent against its own past.', '', 'now-7d', { agent: '$agent' })
     .withVariable(agent())
     .withPanel(
       band(

@@ -61,6 +61,11 @@ const COLUMNS: Array<{ key: SortKey | ''; label: string; width: string }> = [
   { key: 'assignee', label: 'Assignee', width: 'minmax(66px, 0.6fr)' },
 ];
 const TEMPLATE = COLUMNS.map((c) => c.width).join(' ');
+/** What is left out, by its place, where Grafana's menu leaves too little room. */
+const SPARE = COLUMNS.flatMap((c, i) => (['Cohort', 'First seen'].includes(c.label) ? [i] : []));
+const NARROW = COLUMNS.filter((_, i) => !SPARE.includes(i))
+  .map((c) => c.width)
+  .join(' ');
 
 const STATES = [
   { value: 'open,acknowledged', label: 'Not closed' },
@@ -792,13 +797,19 @@ const getStyles = (theme: GrafanaTheme2) => ({
     borderRadius: theme.shape.radius.default,
     fontSize: theme.typography.bodySmall.fontSize,
     contain: 'strict',
+    containerType: 'inline-size',
     '&:focus-visible': { outline: `2px solid ${theme.colors.primary.border}`, outlineOffset: -2 },
   }),
   row: css({
     display: 'grid',
     gridTemplateColumns: TEMPLATE,
-    minWidth: 1120,
+    minWidth: 1230,
     columnGap: theme.spacing(1.25),
+    '@container (max-width: 1230px)': {
+      gridTemplateColumns: NARROW,
+      minWidth: 1080,
+      [SPARE.map((i) => `& > :nth-of-type(${i + 1})`).join(', ')]: { display: 'none' },
+    },
     alignItems: 'center',
     padding: theme.spacing(0, 1.5),
     '& > div': { minWidth: 0 },
