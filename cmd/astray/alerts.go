@@ -189,15 +189,18 @@ func ago(s string, now time.Time) (time.Time, error) {
 
 func alertsList(d *desk) *cobra.Command {
 	var f ledger.Filter
-	var since, format string
+	var since, format, shape string
 	c := &cobra.Command{Use: "list", Short: "List alerts, the newest first", Args: cobra.NoArgs,
-		Example: "  astray alerts list --state open --severity high,critical --since 24h",
+		Example: "  astray alerts list --state open --severity high,critical --since 24h\n  astray alerts list --since 24h --alerts-format ocsf",
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			var err error
 			if f.Since, err = ago(since, time.Now()); err != nil {
 				return err
 			}
 			if err := oneOf("--format", format, "text", "json"); err != nil {
+				return err
+			}
+			if err := oneOf("--"+alertsFormat, shape, "native", "ocsf"); err != nil {
 				return err
 			}
 			for _, s := range f.States {
@@ -218,7 +221,10 @@ func alertsList(d *desk) *cobra.Command {
 				if err != nil {
 					return err
 				}
-				if format == "json" {
+				switch {
+				case shape == "ocsf":
+					return ndjson(cmd.OutOrStdout(), all, asFinding)
+				case format == "json":
 					return ndjson(cmd.OutOrStdout(), all, asJSON)
 				}
 				w := tabwriter.NewWriter(cmd.OutOrStdout(), 0, 0, 2, ' ', 0)
@@ -243,6 +249,7 @@ func alertsList(d *desk) *cobra.Command {
 	fl.BoolVar(&f.Suppressed, "suppressed", false, "suppressed ones too")
 	fl.IntVar(&f.Limit, "limit", 50, "at most so `MANY`")
 	fl.StringVar(&format, "format", "text", "`FORMAT`: text or json")
+	alertsFormatFlag(c, &shape)
 	return c
 }
 

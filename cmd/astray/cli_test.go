@@ -74,6 +74,8 @@ func TestExitStatusAndWhatIsSaid(t *testing.T) {
 		{"check-config", 2, "accepts 1 arg(s)"},
 		{"check-config --show ../../deploy/astray.yaml", 0, "kafka.group                          astray"},
 		{"alerts list --state opened", 2, `--state: "opened" is none of open, acknowledged, closed`},
+		{"alerts list --alerts-format siem", 2, `--alerts-format: "siem" is none of native, ocsf`},
+		{"replay --alerts-format siem", 2, `--alerts-format: "siem" is none of native, ocsf`},
 		{"alerts list --since yesterday", 2, `--since: "yesterday" is neither`},
 		{"alerts close x --verdict maybe", 2, `verdict: "maybe" is none of true, benign, unsure`},
 		{"alerts list", 2, "name the database"},
@@ -140,6 +142,7 @@ func TestTriageAndDeadLettersOnTheCommandLine(t *testing.T) {
 	}
 	run(0, `3f2a00000001 .*high +open .*crawler\\u001b\[2J\\u202e`, "alerts", "list", "--severity", "high", "--since", "1h")
 	run(0, `^ALERT.*\n$`, "alerts", "list", "--state", "closed")
+	run(0, `^\{"activity_id":1,.*"class_uid":2004,.*"uid":"3f2a00000001".*"remediation":`, "alerts", "list", "--alerts-format", "ocsf", "--detector", "scraping")
 	run(0, `"state":"open","alert":\{"id":"3f2a00000001"`, "alerts", "list", "--format", "json", "--detector", "scraping")
 	run(0, `reads +2310 +14 +3–41`, "alerts", "show", "3f2a")
 	run(1, `there is no alert "zz"`, "alerts", "show", "zz")

@@ -21,17 +21,20 @@ import (
 )
 
 func replayCommand() *cobra.Command {
-	var events, alerts, scores string
+	var events, alerts, scores, format string
 	var names []string
 	var budget float64
 	c := &cobra.Command{
 		Use: "replay", Short: "Run the engine over an NDJSON file, without a broker or a database",
-		Example: "  astray replay --events events.ndjson.zst --alerts - --scores scores.ndjson",
+		Example: "  astray replay --events events.ndjson.zst --alerts - --scores scores.ndjson\n  astray replay --events events.ndjson.zst --alerts findings.ndjson --alerts-format ocsf",
 		Args:    cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			detectors, err := catalog.Select(names...)
 			if err != nil {
 				return usageError{fmt.Errorf("--detectors: %w", err)}
+			}
+			if err := oneOf("--"+alertsFormat, format, "native", "ocsf"); err != nil {
+				return err
 			}
 			if events == "" {
 				return usageError{errors.New("--events: name a file, or - for standard input")}
@@ -55,7 +58,7 @@ func replayCommand() *cobra.Command {
 			return withOutput(scores, cmd.OutOrStdout(), func(scores *bufio.Writer) error {
 				return withOutput(alerts, cmd.OutOrStdout(), func(alerts *bufio.Writer) error {
 					e := detect.New(detect.Config{Budget: budget}, detectors...)
-					return replay(e, in, alerts, scores, cmd.ErrOrStderr())
+					return replay(e, in, alerts, alertShape(format), scores, cmd.ErrOrStderr())
 				})
 			})
 		},
@@ -63,6 +66,7 @@ func replayCommand() *cobra.Command {
 	f := c.Flags()
 	f.StringVar(&events, "events", "", "NDJSON `FILE` of events (.gz, .zst, - for standard input)")
 	f.StringVar(&alerts, "alerts", "", "write alerts to `FILE` (- for standard output)")
+	alertsFormatFlag(c, &format)
 	f.StringVar(&scores, "scores", "", "write a score line per event to `FILE` (- for standard output)")
 	f.StringSliceVar(&names, "detectors", nil, "run only these `NAMES`, separated by commas")
 	f.Float64Var(&budget, "alert-budget", 1, "false alerts per 1,000 agent-days to aim at")
@@ -104,7 +108,7 @@ func same(a, b string) bool {
 
 // replay runs the engine over the events, writes the score of each as it goes and each alert, as it stood in
 // the end, when all are read, in the order of their times. Rejected lines are counted on complaints.
-func replay(e *detect.Engine, in io.Reader, alerts, scores *bufio.Writer, complaints io.Writer) error {
+func replay(e *detect.Engine, in io.Reader, alerts *bufio.Writer, shape func(*alert.Alert) any, scores *bufio.Writer, complaints io.Writer) error {
 	found := map[string]*alert.Alert{}
 	var accepted, rejected int
 	keep := func(a *alert.Alert) { found[a.ID] = a }
@@ -161,7 +165,7 @@ func replay(e *detect.Engine, in io.Reader, alerts, scores *bufio.Writer, compla
 	slices.SortFunc(all, func(a, b *alert.Alert) int { return cmp.Or(a.Time.Compare(b.Time), cmp.Compare(a.ID, b.ID)) })
 	enc := json.NewEncoder(alerts)
 	for _, a := range all {
-		if err := enc.Encode(a); err != nil {
+		if err := enc.Encode(shape(a)); err != nil {
 			return fmt.Errorf("--alerts: %w", err)
 		}
 	}

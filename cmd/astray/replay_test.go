@@ -4,12 +4,16 @@ import (
 	"bufio"
 	"encoding/json"
 	"errors"
+	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 
 	"pgregory.net/rapid"
 
 	"github.com/astray-dev/astray/detect"
+	"github.com/astray-dev/astray/detect/alert"
+	"github.com/astray-dev/astray/detect/ocsf"
 )
 
 // A score line is what encoding/json makes of the same fields, whatever the text.
@@ -30,6 +34,36 @@ func TestScoreLines(t *testing.T) {
 			t.Fatalf("%s", line)
 		}
 	})
+}
+
+// The same alerts come in either shape, and twice the same.
+func TestReplayWritesFindings(t *testing.T) {
+	dir := t.TempDir()
+	run := func(args ...string) []string {
+		t.Helper()
+		var out, errs strings.Builder
+		if code := execute(args, strings.NewReader(""), &out, &errs); code != 0 {
+			t.Fatal(args, code, errs.String())
+		}
+		return strings.Split(strings.TrimSpace(out.String()), "\n")
+	}
+	events := filepath.Join(dir, "events.ndjson")
+	run("simulate", "--agents", "40", "--days", "3", "--seed", "5", "--out", events)
+	native := run("replay", "--events", events, "--alerts", "-")
+	findings := run("replay", "--events", events, "--alerts", "-", "--alerts-format", "ocsf")
+	if len(native) == 0 || len(native) != len(findings) || !slices.Equal(findings, run("replay", "--events", events, "--alerts", "-", "--alerts-format", "ocsf")) {
+		t.Fatalf("%d alerts, %d findings", len(native), len(findings))
+	}
+	for i := range native {
+		var a alert.Alert
+		var f ocsf.Finding
+		if err := errors.Join(json.Unmarshal([]byte(native[i]), &a), json.Unmarshal([]byte(findings[i]), &f)); err != nil {
+			t.Fatal(err)
+		}
+		if f.FindingInfo.UID != a.ID || f.ClassUID != 2004 || f.Time != a.Time.UnixMilli() || f.Remediation == nil || len(f.Evidences) != len(a.Evidence) {
+			t.Errorf("%s\n%s", native[i], findings[i])
+		}
+	}
 }
 
 type failing struct{ after int }
