@@ -72,9 +72,21 @@ func Counts(s *feature.Store, v *feature.View, f feature.Feature, dst []Finding)
 // Count appends the finding of one feature over one window length.
 func Count(s *feature.Store, v *feature.View, f feature.Feature, sc feature.Scale, dst []Finding) []Finding {
 	if r, ok := s.Read(v, f, sc); ok {
-		dst = append(dst, Finding{Reading: r, LogP: tail.CountLogSF(math.Floor(r.Observed), r.Mean, r.Variance)})
+		dst = Weigh(s, v, r, dst)
 	}
 	return dst
+}
+
+// Weigh appends the finding of a reading, with what the agent's peers show at the same time allowed for.
+func Weigh(s *feature.Store, v *feature.View, r feature.Reading, dst []Finding) []Finding {
+	logP := tail.CountLogSF(math.Floor(r.Observed), r.Mean, r.Variance)
+	if s.Wave(v, &r, logP) {
+		if r.Observed <= r.Mean {
+			return dst
+		}
+		logP = tail.CountLogSF(math.Floor(r.Observed), r.Mean, r.Variance)
+	}
+	return append(dst, Finding{Reading: r, LogP: logP})
 }
 
 // Crowded appends the finding of what is counted of a shared entity over one window length.

@@ -6,7 +6,6 @@ import (
 	"github.com/astray-dev/astray/detect"
 	"github.com/astray-dev/astray/detect/alert"
 	"github.com/astray-dev/astray/detect/feature"
-	"github.com/astray-dev/astray/models/tail"
 )
 
 // Detector is stateless; the zero value is ready.
@@ -33,7 +32,7 @@ func (Detector) Examine(s *feature.Store, v *feature.View, dst []detect.Finding)
 	dst = detect.Counts(s, v, feature.Events, dst)
 	dst = detect.Counts(s, v, feature.Repeats, dst)
 	if r, ok := v.Flood(s); ok {
-		dst = append(dst, detect.Finding{Reading: r, LogP: tail.CountLogSF(r.Observed, r.Mean, r.Variance)})
+		dst = detect.Weigh(s, v, r, dst)
 	}
 	return detect.Counts(s, v, feature.Posts, dst)
 }

@@ -28,8 +28,6 @@ const (
 	usualLooks = 200
 	// fewScores is how many scores above nothing it takes to fit a tail.
 	fewScores = 5
-	// fitTo is how much rarer than where the tail begins the scores are that it is fitted to.
-	fitTo = 10
 	// forget is after how many agent-days an old one has lost its weight.
 	forget = 50_000
 )

@@ -10,7 +10,6 @@ import (
 	"github.com/astray-dev/astray/detect"
 	"github.com/astray-dev/astray/detect/alert"
 	"github.com/astray-dev/astray/detect/feature"
-	"github.com/astray-dev/astray/models/tail"
 )
 
 // Detector is stateless; the zero value is ready.
@@ -41,7 +40,7 @@ const maxConverging = 3
 func (Detector) Examine(s *feature.Store, v *feature.View, dst []detect.Finding) []detect.Finding {
 	for _, sc := range [...]feature.Scale{feature.TenMinutes, feature.Day} {
 		if r, ok := s.PerEvent(v, feature.SentKB, sc); ok {
-			dst = append(dst, detect.Finding{Reading: r, LogP: tail.CountLogSF(r.Observed, r.Mean, r.Variance)})
+			dst = detect.Weigh(s, v, r, dst)
 		}
 	}
 	dst = detect.Counts(s, v, feature.NewDests, dst)

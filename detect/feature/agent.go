@@ -175,6 +175,7 @@ type Cohort struct {
 
 	gaps    [gapBins]float32
 	gapSum  float32
+	heat    [numHeats]heat
 	origins struct{ Days, New [NumOrigins]float32 }
 	dirty   bool
 }

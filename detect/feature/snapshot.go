@@ -20,7 +20,7 @@ const (
 
 // Version is the first byte of every state. A state of another version is refused with ErrVersion, and its owner rebuilds
 // what it was a state of from the stored events. A golden of each version stands in detect/testdata.
-const Version = 3
+const Version = 4
 
 // ErrVersion says that a state was written by a version of Astray that this one does not read.
 var ErrVersion error = versionError{}
@@ -176,6 +176,7 @@ func (c *Cohort) append(dst []byte) []byte {
 	dst = fixed(dst, &c.gaps)
 	dst = fixed(dst, c.gapSum)
 	dst = fixed(dst, &c.origins)
+	dst = fixed(dst, &c.heat)
 	for _, v := range [...]*Vocabulary{&c.services, &c.destinations, &c.actions} {
 		dst = binary.AppendUvarint(dst, uint64(v.Total))
 		for _, m := range [...]map[uint64]uint32{v.Agents, v.Pending} {
@@ -195,6 +196,7 @@ func (c *Cohort) decode(d *decoder) {
 	d.fixed(&c.gaps)
 	d.fixed(&c.gapSum)
 	d.fixed(&c.origins)
+	d.fixed(&c.heat)
 	for _, v := range [...]*Vocabulary{&c.services, &c.destinations, &c.actions} {
 		v.Total = uint32(d.uvarint())
 		v.Agents, v.Pending = map[uint64]uint32{}, map[uint64]uint32{}

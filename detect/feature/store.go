@@ -294,7 +294,7 @@ func (v *View) Flood(s *Store) (Reading, bool) {
 		return Reading{}, false
 	}
 	r, ok := s.shared.Read(v.Target, CrowdEvents, Minute)
-	r.Name = "events_at_the_target"
+	r.Name, r.heat = "events_at_the_target", heatFlood
 	return r, ok
 }
 
@@ -848,6 +848,8 @@ type Reading struct {
 	Mean, Variance float64 // predictive, of the entity with its peers as prior
 	Peers          Moments // the peers' own
 	Own            Moments // the entity's own
+
+	heat int // place in the cohort's heat
 }
 
 // Read returns the reading of a feature at a scale, and false when the event did not raise it, when the count is
@@ -866,7 +868,7 @@ func (s *Store) Read(v *View, f Feature, sc Scale) (Reading, bool) {
 	if a.N[sc]+prior.N < minWindows {
 		return Reading{}, false
 	}
-	r := Reading{Name: f.String(), Scale: sc, Observed: float64(c.Cur), Peers: a.Cohort.pool.moments(int(i)), Own: Moments{a.N[sc], c.Mean, c.Var}}
+	r := Reading{Name: f.String(), Scale: sc, Observed: float64(c.Cur), heat: int(i), Peers: a.Cohort.pool.moments(int(i)), Own: Moments{a.N[sc], c.Mean, c.Var}}
 	r.Mean, r.Variance = Mix(r.Own, prior).Predictive()
 	return r, r.Observed > r.Mean
 }
