@@ -15,14 +15,13 @@ func (e *Engine) Baselines(yield func(*baseline.Summary)) {
 	e.store.Closed(func(a *feature.Agent) {
 		for f := range feature.NumFeatures {
 			for sc := range feature.NumScales {
-				m, ok := e.store.Expect(a, f, sc)
+				mean, variance, windows, ok := e.store.Expect(a, f, sc)
 				if !ok {
 					continue
 				}
-				mean, variance := m.Predictive()
 				lo, hi := e.bands.of(mean, variance)
 				yield(&baseline.Summary{EntityKind: alert.KindAgent, EntityID: a.ID, Feature: f.String(), WindowSeconds: sc.Seconds(),
-					Expected: mean, Lower: lo, Upper: hi, Shape: mean * mean / variance, Rate: mean / variance, Windows: float64(m.N), Time: a.Last})
+					Expected: mean, Lower: lo, Upper: hi, Shape: mean * mean / variance, Rate: mean / variance, Windows: windows, Time: a.Last})
 			}
 		}
 	})

@@ -79,14 +79,22 @@ func Count(s *feature.Store, v *feature.View, f feature.Feature, sc feature.Scal
 
 // Weigh appends the finding of a reading, with what the agent's peers show at the same time allowed for.
 func Weigh(s *feature.Store, v *feature.View, r feature.Reading, dst []Finding) []Finding {
-	logP := tail.CountLogSF(math.Floor(r.Observed), r.Mean, r.Variance)
+	logP := logSF(&r)
 	if s.Wave(v, &r, logP) {
 		if r.Observed <= r.Mean {
 			return dst
 		}
-		logP = tail.CountLogSF(math.Floor(r.Observed), r.Mean, r.Variance)
+		logP = logSF(&r)
 	}
 	return append(dst, Finding{Reading: r, LogP: logP})
+}
+
+// logSF is the logarithm of the probability of as much as the reading shows.
+func logSF(r *feature.Reading) float64 {
+	if r.LogSD > 0 {
+		return tail.NormalLogSF((math.Log1p(r.Observed) - r.LogMean) / r.LogSD)
+	}
+	return tail.CountLogSF(math.Floor(r.Observed), r.Mean, r.Variance)
 }
 
 // Crowded appends the finding of what is counted of a shared entity over one window length.

@@ -107,8 +107,8 @@ func (t *Tail) refit() {
 	positive := t.total - float64(t.count[0])
 	share := math.Min(0.1, positive/t.total)
 	if positive < fewScores {
-		// Hardly anything was ever said: what is said is as rare as it says, no more.
-		t.knee, t.kneeP, t.scale = 0, (positive+0.5)/(t.total+1), 1/math.Ln10
+		// Hardly anything was ever said: what is said is as rare as it says, or as that is, no more.
+		t.knee, t.kneeP, t.scale = 0, (positive+0.5)/(t.total+1), 0
 		return
 	}
 	// For an exponential the distance of two quantiles is scale·ln of the ratio of their tails. The uppermost part
@@ -128,8 +128,11 @@ func (t *Tail) P(raw float64) float64 {
 		looks = usualLooks
 	}
 	prior := -math.Expm1(-looks * math.Pow(10, -raw))
-	if t.total < 1 || t.scale == 0 {
+	if t.total < 1 {
 		return prior
+	}
+	if t.scale == 0 {
+		return math.Min(t.kneeP, prior)
 	}
 	var seen float64
 	if raw > t.knee {

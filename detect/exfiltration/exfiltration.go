@@ -10,6 +10,7 @@ import (
 	"github.com/astray-dev/astray/detect"
 	"github.com/astray-dev/astray/detect/alert"
 	"github.com/astray-dev/astray/detect/feature"
+	"github.com/astray-dev/astray/models/tail"
 )
 
 // Detector is stateless; the zero value is ready.
@@ -53,5 +54,27 @@ func (Detector) Examine(s *feature.Store, v *feature.View, dst []detect.Finding)
 		}
 		dst = append(dst, detect.Surprise("destination_surprise", text, v.DestinationSurprise, -x*math.Ln10))
 	}
-	return dst
+	return away(s, v, dst)
 }
+
+// away weighs what was sent to a destination that is new to the agent and rare among its peers: that it took one up, and
+// that it sent so much more than it sends at a time.
+func away(s *feature.Store, v *feature.View, dst []detect.Finding) []detect.Finding {
+	w := v.Way
+	if w == nil || w.Surprise < rare || !w.Recent(v.Agent) {
+		return dst
+	}
+	mean, sd, ok := s.Usual(v.Agent, feature.SentKB, feature.TenMinutes)
+	z := (math.Log1p(float64(w.Sent)) - mean) / sd
+	if !ok || z <= 0 {
+		return dst
+	}
+	x := detect.Newness(s, v, feature.NewDests, float64(w.Surprise))
+	f := detect.Surprise("kilobytes_to_a_new_destination", fmt.Sprintf("%.0f kilobytes to a destination new to the agent and rare among its peers, where it sends %.0f at a time", w.Sent, math.Expm1(mean)),
+		float64(w.Sent), tail.NormalLogSF(z)-x*math.Ln10)
+	f.Scale = feature.Day
+	return append(dst, f)
+}
+
+// rare is from what surprise on a destination is rare among the agent's peers.
+const rare = 1.5

@@ -95,6 +95,7 @@ type route struct {
 	Mean, M2   float32 // of the pauses, seconds
 	Surprise   float32 // when it began, −log10 of the probability that the agent's peers gave the destination
 	AgentEvent float32 // events of the agent when it began, on a logarithmic scale
+	Sent       float32 // kilobytes
 }
 
 const (

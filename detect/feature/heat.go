@@ -104,8 +104,7 @@ func (s *Store) Wave(v *View, r *Reading, logP float64) bool {
 	if peers <= 1 {
 		return false
 	}
-	r.Mean *= peers
-	r.Variance *= peers * peers
+	r.raise(peers)
 	return true
 }
 

@@ -39,6 +39,25 @@ func (m Moments) Predictive() (mean, variance float64) {
 	return mean, variance
 }
 
+// leastLogVariance is how much the logarithm of a size varies at least.
+const leastLogVariance = 0.25
+
+// predict is the mean and variance of a cell's next window, of its logarithm for sizes.
+func predict(i int, own, prior Moments) (mean, variance float64) {
+	m := Mix(own, prior)
+	if !plan[i].Feature.size() {
+		return m.Predictive()
+	}
+	variance = math.Max(float64(m.Var), leastLogVariance)
+	return float64(m.Mean), variance + variance/math.Max(float64(m.N), 1)
+}
+
+// natural is the mean and variance of a size whose logarithm has these.
+func natural(mean, variance float64) (m, v float64) {
+	m = math.Expm1(mean)
+	return m, math.Expm1(math.Min(variance, 4)) * (m + 1) * (m + 1)
+}
+
 // cell is one feature at one scale: the open window's count, and what is normal. The number of windows learned
 // from is the scale's: all its cells close together.
 type cell struct {

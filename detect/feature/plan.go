@@ -33,6 +33,10 @@ var featureNames = [NumFeatures]string{
 	"kilobytes_received", "privileged_operations", "new_actions", "events_to_one_service",
 }
 
+// size says that a feature is an amount rather than a count. Amounts range over orders of magnitude and so does each
+// agent's: their logarithm is learned, ln(1+x), as that of a lognormal quantity.
+func (f Feature) size() bool { return f == SentKB || f == ReceivedKB }
+
 // String is the name of the feature in evidence and tables.
 func (f Feature) String() string { return featureNames[f] }
 

@@ -217,13 +217,14 @@ func (c *Cohort) decode(d *decoder) {
 func (s *Store) appendFleet(dst []byte) []byte {
 	dst = s.fleet.append(dst)
 	dst = binary.AppendVarint(binary.AppendVarint(binary.AppendVarint(dst, s.now), s.scanned), s.start)
-	return fixed(dst, &s.shares)
+	return s.adopted.append(fixed(dst, &s.shares))
 }
 
 func (s *Store) decodeFleet(d *decoder) {
 	s.fleet.decode(d)
 	s.now, s.scanned, s.start = d.varint(), d.varint(), d.varint()
 	d.fixed(&s.shares)
+	s.adopted.decode(d, maxAdopted)
 }
 
 func (s *Shared) append(dst []byte) []byte {

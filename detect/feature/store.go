@@ -59,7 +59,9 @@ type View struct {
 	// What the agent does for the first time, as −log10 of the probability that its cohort, the wider group and
 	// the fleet give it (0 when it is not new), and the share of its peers that have done it before.
 	ServiceSurprise, DestinationSurprise, ActionSurprise float64
-	ServiceShare, DestinationShare                       float64
+	// Adopted says that another agent of the same owner has taken up the destination before.
+	Adopted                        bool
+	ServiceShare, DestinationShare float64
 	// Converging is how many agents of other cohorts the same destination came as a surprise to.
 	Converging int
 
@@ -89,7 +91,8 @@ type View struct {
 	// Linked says that the view is of a link: the agent is a stand-in, and only what agents share is to be judged.
 	Linked bool
 
-	Route     *route
+	Route     *route  // of the event, when a pause of its was counted
+	Way       *route  // of the event, when it is one of the agent's latest
 	RhythmG   float64 // G statistic of the agent's pauses against its peers', 0 when there is no basis
 	RhythmN   int
 	MixG      float64 // of the day's operations against the agent's own past
@@ -104,6 +107,7 @@ type Store struct {
 	fleet   *Cohort
 	shared  *Shared
 	shares  struct{ Keys, Foreign float32 } // credentials known, and uses of another's
+	adopted Recency                         // surprising values by the owners whose agents have taken them up
 	view    View
 	mask    masker
 	sig     Signature
@@ -399,6 +403,9 @@ func (s *Store) novel(v *View, a *Agent, ev *event.Event, in *[NumScales]bool, m
 		v.distinct(in, Services, before)
 		if before == 0 {
 			v.ServiceSurprise, v.ServiceShare = s.take(a, h, func(c *Cohort) *Vocabulary { return &c.services })
+			if s.adopt(ev, h*saltService, v.ServiceSurprise, minute) {
+				v.ServiceSurprise, v.ServiceShare = min(v.ServiceSurprise, adopted), max(v.ServiceShare, adoptedShare)
+			}
 			v.add(in, NewServices, float32(1-v.ServiceShare))
 		}
 		for sc := range Day {
@@ -430,9 +437,15 @@ func (s *Store) novel(v *View, a *Agent, ev *event.Event, in *[NumScales]bool, m
 		v.distinct(in, Destinations, before)
 		if before == 0 {
 			v.DestinationSurprise, v.DestinationShare = s.take(a, h, func(c *Cohort) *Vocabulary { return &c.destinations })
+			if s.adopt(ev, h*saltDestination, v.DestinationSurprise, minute) {
+				v.DestinationSurprise, v.DestinationShare, v.Adopted = min(v.DestinationSurprise, adopted), max(v.DestinationShare, adoptedShare), true
+			}
 			v.add(in, NewDests, float32(1-v.DestinationShare))
 		}
-		v.Route = a.follow(h, ev.Time/micros, float32(v.DestinationSurprise), before == 0)
+		v.Way, v.Route = a.follow(h, ev.Time/micros, float32(v.DestinationSurprise), before == 0)
+		if v.Way != nil {
+			v.Way.Sent += float32(ev.RequestBytes) / 1024
+		}
 	}
 }
 
@@ -469,8 +482,26 @@ func (s *Store) take(a *Agent, h uint64, of func(*Cohort) *Vocabulary) (surprise
 	return surprise, math.Min(share, 1)
 }
 
-// follow keeps the pauses between the agent's calls to a destination, for the four used last.
-func (a *Agent) follow(h uint64, sec int64, surprise float32, first bool) *route {
+const (
+	// adopted is the most that a value may surprise which another agent of the same owner has taken up before, and
+	// adoptedShare the part of the peers that then counts as using it.
+	adopted      = 1.5
+	adoptedShare = 0.5
+	maxAdopted   = 1 << 14
+)
+
+// adopt remembers a surprising value with the agent's owner, and reports whether another agent of that owner has it
+// already: what an organisation gives to its agents comes to one after the other.
+func (s *Store) adopt(ev *event.Event, h uint64, surprise float64, minute uint32) bool {
+	if ev.OwnerID == "" || surprise <= adopted {
+		return false
+	}
+	return s.adopted.Touch(h^xxhash.Sum64String(ev.OwnerID)*saltKey, minute, maxAdopted) != 0
+}
+
+// follow keeps the pauses between the agent's calls to a destination, for the four used last. It returns the route of the
+// call, and again when a pause of its was counted.
+func (a *Agent) follow(h uint64, sec int64, surprise float32, first bool) (way, regular *route) {
 	k := uint32(h>>32) | 1
 	oldest := &a.Routes[0]
 	for i := range a.Routes {
@@ -485,25 +516,28 @@ func (a *Agent) follow(h uint64, sec int64, surprise float32, first bool) *route
 				if r.N >= 8 && !r.recent(a) {
 					a.Clock += (float32(r.Evenness()) - a.Clock) / 16
 				}
-				return r
+				return r, r
 			}
-			return nil
+			return r, nil
 		}
 		if r.Key == 0 || oldest.Key != 0 && uint32(r.Last) < uint32(oldest.Last) {
 			oldest = r
 		}
 	}
 	if !first && oldest.Key != 0 && uint32(sec)-uint32(oldest.Last) < 86400 {
-		return nil
+		return nil, nil
 	}
 	*oldest = route{Key: k, First: int32(sec / 60), Last: int32(uint32(sec)), Surprise: surprise, AgentEvent: float32(math.Log1p(float64(a.Total)))}
-	return nil
+	return oldest, nil
 }
 
 // recent reports whether the agent has called the destination for less than a day, and had a past before that.
 func (r *route) recent(a *Agent) bool {
 	return int64(r.First)*60-a.First/micros > 86400 && int64(uint32(r.Last))-int64(r.First)*60 < 2*86400
 }
+
+// Recent reports whether the agent has called the destination for less than two days, and had a past before that.
+func (r *route) Recent(a *Agent) bool { return r.recent(a) }
 
 // Unusual is how much more even the route is than the agent's calls are wont to be, 0 for a route that is no
 // longer new.
@@ -747,10 +781,16 @@ func (s *Store) roll(a *Agent, sc Scale, w int64) {
 			continue
 		}
 		cl := &a.Cells[i]
-		m, variance := Mix(Moments{a.N[sc], cl.Mean, cl.Var}, s.prior(a, i)).Predictive()
+		m, variance := predict(i, Moments{a.N[sc], cl.Mean, cl.Var}, s.prior(a, i))
 		x := cl.Cur
+		size := plan[i].Feature.size()
+		usual := float32(m)
+		if size {
+			x = float32(math.Log1p(float64(x)))
+			usual = float32(math.Expm1(m))
+		}
 		if reported {
-			if excess := x - float32(m); excess > 0 && sc == TenMinutes {
+			if excess := cl.Cur - usual; excess > 0 && sc == TenMinutes {
 				for _, longer := range [...]Scale{Hour, Day} {
 					if j := cellOf[plan[i].Feature][longer]; j >= 0 {
 						a.Cells[j].Cur = max(a.Cells[j].Cur-excess, 0)
@@ -770,8 +810,11 @@ func (s *Store) roll(a *Agent, sc Scale, w int64) {
 		c.pool.Square[i] += weight * x * x
 		s.fleet.pool.Sum[i] += weight * x
 		s.fleet.pool.Square[i] += weight * x * x
-		m, variance = Mix(Moments{n, cl.Mean, cl.Var}, s.prior(a, i)).Predictive()
+		m, variance = predict(i, Moments{n, cl.Mean, cl.Var}, s.prior(a, i))
 		cl.Gate = float32(m + gateSigmas*math.Sqrt(variance))
+		if size {
+			cl.Gate = float32(math.Expm1(math.Min(float64(cl.Gate), 80)))
+		}
 	}
 	a.N[sc] = n
 	c.pool.close(sc, weight)
@@ -808,13 +851,19 @@ func (s *Store) Closed(yield func(*Agent)) {
 	s.closed = s.closed[:0]
 }
 
-// Expect returns what is expected of an agent, ok false for what it has never shown.
-func (s *Store) Expect(a *Agent, f Feature, sc Scale) (m Moments, ok bool) {
+// Expect returns the mean and variance of what is expected of an agent and how many of its windows they rest on, ok false
+// for what it has never shown.
+func (s *Store) Expect(a *Agent, f Feature, sc Scale) (mean, variance, windows float64, ok bool) {
 	i := cellOf[f][sc]
 	if i < 0 || a.N[sc] < 1 || a.Cells[i].Mean == 0 {
-		return Moments{}, false
+		return 0, 0, 0, false
 	}
-	return Mix(Moments{a.N[sc], a.Cells[i].Mean, a.Cells[i].Var}, s.prior(a, int(i))), true
+	prior := s.prior(a, int(i))
+	mean, variance = predict(int(i), Moments{a.N[sc], a.Cells[i].Mean, a.Cells[i].Var}, prior)
+	if f.size() {
+		mean, variance = natural(mean, variance)
+	}
+	return mean, variance, float64(a.N[sc] + min(prior.N, priorWindows)), true
 }
 
 // loosen makes what was learned count for a quarter.
@@ -849,7 +898,17 @@ type Reading struct {
 	Peers          Moments // the peers' own
 	Own            Moments // the entity's own
 
+	// LogMean and LogSD are those of the logarithm of an amount; LogSD is 0 for a count.
+	LogMean, LogSD float64
+
 	heat int // place in the cohort's heat
+}
+
+// raise makes k times as much expected.
+func (r *Reading) raise(k float64) {
+	r.Mean *= k
+	r.Variance *= k * k
+	r.LogMean += math.Log(k)
 }
 
 // Read returns the reading of a feature at a scale, and false when the event did not raise it, when the count is
@@ -869,8 +928,24 @@ func (s *Store) Read(v *View, f Feature, sc Scale) (Reading, bool) {
 		return Reading{}, false
 	}
 	r := Reading{Name: f.String(), Scale: sc, Observed: float64(c.Cur), heat: int(i), Peers: a.Cohort.pool.moments(int(i)), Own: Moments{a.N[sc], c.Mean, c.Var}}
-	r.Mean, r.Variance = Mix(r.Own, prior).Predictive()
+	r.Mean, r.Variance = predict(int(i), r.Own, prior)
+	if f.size() {
+		r.LogMean, r.LogSD = r.Mean, math.Sqrt(r.Variance)
+		r.Mean, r.Variance = natural(r.Mean, r.Variance)
+		r.Peers.Mean = float32(math.Expm1(float64(r.Peers.Mean)))
+	}
 	return r, r.Observed > r.Mean
+}
+
+// Usual is the mean and deviation of the logarithm of an amount in a window of the agent's, ok false without a basis.
+func (s *Store) Usual(a *Agent, f Feature, sc Scale) (mean, sd float64, ok bool) {
+	i := int(cellOf[f][sc])
+	prior := s.prior(a, i)
+	if a.N[sc]+prior.N < minWindows {
+		return 0, 0, false
+	}
+	m, v := predict(i, Moments{N: a.N[sc], Mean: a.Cells[i].Mean, Var: a.Cells[i].Var}, prior)
+	return m, math.Sqrt(v), true
 }
 
 // PerEvent is the reading of a quantity that grows with the number of events, with as much allowed for as the open
@@ -884,8 +959,7 @@ func (s *Store) PerEvent(v *View, f Feature, sc Scale) (Reading, bool) {
 		a := v.Agent
 		mean, _ := Mix(Moments{a.N[sc], a.Cells[i].Mean, a.Cells[i].Var}, s.prior(a, int(i))).Predictive()
 		if k := float64(a.Cells[i].Cur) / mean; k > 1 {
-			r.Mean *= k
-			r.Variance *= k * k
+			r.raise(k)
 		}
 	}
 	return r, r.Observed > r.Mean
