@@ -64,13 +64,17 @@ func away(s *feature.Store, v *feature.View, dst []detect.Finding) []detect.Find
 	if w == nil || w.Surprise < rare || !w.Recent(v.Agent) {
 		return dst
 	}
-	mean, sd, ok := s.Usual(v.Agent, feature.SentKB, feature.TenMinutes)
+	sc, at := feature.TenMinutes, "at a time"
+	if w.Age() > 3600 {
+		sc, at = feature.Day, "in a day"
+	}
+	mean, sd, ok := s.Usual(v.Agent, feature.SentKB, sc)
 	z := (math.Log1p(float64(w.Sent)) - mean) / sd
 	if !ok || z <= 0 {
 		return dst
 	}
 	x := detect.Newness(s, v, feature.NewDests, float64(w.Surprise))
-	f := detect.Surprise("kilobytes_to_a_new_destination", fmt.Sprintf("%.0f kilobytes to a destination new to the agent and rare among its peers, where it sends %.0f at a time", w.Sent, math.Expm1(mean)),
+	f := detect.Surprise("kilobytes_to_a_new_destination", fmt.Sprintf("%.0f kilobytes to a destination new to the agent and rare among its peers, where it sends %.0f %s", w.Sent, math.Expm1(mean), at),
 		float64(w.Sent), tail.NormalLogSF(z)-x*math.Ln10)
 	f.Scale = feature.Day
 	return append(dst, f)

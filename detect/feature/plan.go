@@ -33,6 +33,10 @@ var featureNames = [NumFeatures]string{
 	"kilobytes_received", "privileged_operations", "new_actions", "events_to_one_service",
 }
 
+// discovery says that a feature counts what an agent takes up of a limited world. On its first day everything is new to
+// it: that day neither teaches what is usual later nor is judged.
+func (f Feature) discovery() bool { return f == NewServices || f == NewActions || f == NewDests }
+
 // size says that a feature is an amount rather than a count. Amounts range over orders of magnitude and so does each
 // agent's: their logarithm is learned, ln(1+x), as that of a lognormal quantity.
 func (f Feature) size() bool { return f == SentKB || f == ReceivedKB }

@@ -21,6 +21,9 @@ const (
 	maxValues    = 256
 )
 
+// firstDay is for how many seconds everything is new to an agent.
+const firstDay = 86400
+
 const (
 	gateSigmas = 2   // a count less than this many deviations above the mean is not looked at
 	capSigmas  = 6   // a window is learned as at most this far above the mean: poisoning is slow, growth is not stopped
@@ -485,7 +488,7 @@ func (s *Store) take(a *Agent, h uint64, of func(*Cohort) *Vocabulary) (surprise
 const (
 	// adopted is the most that a value may surprise which another agent of the same owner has taken up before, and
 	// adoptedShare the part of the peers that then counts as using it.
-	adopted      = 1.5
+	adopted      = 1.2
 	adoptedShare = 0.5
 	maxAdopted   = 1 << 14
 )
@@ -538,6 +541,9 @@ func (r *route) recent(a *Agent) bool {
 
 // Recent reports whether the agent has called the destination for less than two days, and had a past before that.
 func (r *route) Recent(a *Agent) bool { return r.recent(a) }
+
+// Age is for how many seconds the agent has called the destination.
+func (r *route) Age() int64 { return int64(uint32(r.Last)) - int64(r.First)*60 }
 
 // Unusual is how much more even the route is than the agent's calls are wont to be, 0 for a route that is no
 // longer new.
@@ -781,6 +787,10 @@ func (s *Store) roll(a *Agent, sc Scale, w int64) {
 			continue
 		}
 		cl := &a.Cells[i]
+		if plan[i].Feature.discovery() && (closed+1)*scaleSeconds[sc] <= a.First/micros+firstDay {
+			cl.Cur = 0
+			continue
+		}
 		m, variance := predict(i, Moments{a.N[sc], cl.Mean, cl.Var}, s.prior(a, i))
 		x := cl.Cur
 		size := plan[i].Feature.size()
@@ -920,7 +930,7 @@ func (s *Store) Read(v *View, f Feature, sc Scale) (Reading, bool) {
 	}
 	a := v.Agent
 	c := &a.Cells[i]
-	if c.Cur <= c.Gate || c.Cur < 1 {
+	if c.Cur <= c.Gate || c.Cur < 1 || f.discovery() && v.Event.Time-a.First < firstDay*micros {
 		return Reading{}, false
 	}
 	prior := s.prior(a, int(i))
