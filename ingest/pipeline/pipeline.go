@@ -145,8 +145,8 @@ type Source interface {
 	Source() (topic string, partition int32)
 	// Start is where to begin without a checkpoint.
 	Start(ctx context.Context) (int64, error)
-	// Open begins to read at offset.
-	Open(offset int64) Log
+	// Open begins to read at offset of a topic; of is zero when nobody knows which of its name it was.
+	Open(offset int64, of kafka.TopicID) Log
 	// Commit tells the group how far the partition is done.
 	Commit(ctx context.Context, offset int64) error
 	// Done is closed when the worker is to finish.

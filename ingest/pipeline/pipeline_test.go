@@ -123,12 +123,12 @@ func newTape(batch int, messages ...string) *tape {
 func (t *tape) reopen() *tape {
 	return &tape{first: t.first, messages: t.messages, batch: t.batch, done: make(chan struct{}), stopAt: t.stopAt}
 }
-func (t *tape) Source() (string, int32)              { return "agent.events", 3 }
-func (t *tape) Start(context.Context) (int64, error) { return t.first, nil }
-func (t *tape) Done() <-chan struct{}                { return t.done }
-func (t *tape) stop()                                { t.once.Do(func() { close(t.done) }) }
-func (t *tape) end() int64                           { return t.first + int64(len(t.messages)) }
-func (t *tape) Open(offset int64) Log                { return &head{t, offset} }
+func (t *tape) Source() (string, int32)                { return "agent.events", 3 }
+func (t *tape) Start(context.Context) (int64, error)   { return t.first, nil }
+func (t *tape) Done() <-chan struct{}                  { return t.done }
+func (t *tape) stop()                                  { t.once.Do(func() { close(t.done) }) }
+func (t *tape) end() int64                             { return t.first + int64(len(t.messages)) }
+func (t *tape) Open(offset int64, _ kafka.TopicID) Log { return &head{t, offset} }
 func (t *tape) Commit(_ context.Context, o int64) error {
 	t.mu.Lock()
 	defer t.mu.Unlock()

@@ -41,8 +41,9 @@ func (p *partition) read(ctx context.Context, wg *sync.WaitGroup) <-chan *batch 
 		free <- &batch{home: free}
 	}
 	fetched, decoded := make(chan *batch, 1), make(chan *batch, 1)
+	of := p.of
 	wg.Go(func() {
-		f := p.src.Open(p.pos - p.base)
+		f := p.src.Open(p.pos-p.base, of)
 		defer f.Close()
 		for {
 			var b *batch
@@ -61,10 +62,11 @@ func (p *partition) read(ctx context.Context, wg *sync.WaitGroup) <-chan *batch 
 			} else {
 				p.atEnd.Store(-1)
 			}
-			if len(b.in.Messages) == 0 && b.in.Gap == nil && b.in.Next == b.in.Start {
+			if len(b.in.Messages) == 0 && b.in.Gap == nil && b.in.Next == b.in.Start && b.in.Topic == of {
 				free <- b
 				continue
 			}
+			of = b.in.Topic
 			select {
 			case fetched <- b:
 			case <-ctx.Done():

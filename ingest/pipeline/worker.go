@@ -139,7 +139,7 @@ func (w *Worker) Handle(ctx context.Context, a *kafka.Assignment) error {
 
 type assignment struct{ *kafka.Assignment }
 
-func (a assignment) Open(offset int64) Log { return a.Assignment.Open(offset) }
+func (a assignment) Open(offset int64, of kafka.TopicID) Log { return a.Assignment.Open(offset, of) }
 
 // Run takes the partition over and works on it until src.Done is closed, when it writes down what it has done
 // and returns nil, or until ctx ends, when it returns the context's error at once. Nothing is lost either way.
@@ -183,8 +183,10 @@ type partition struct {
 
 	// Positions are Kafka's offsets plus base, which is 0 unless the log was made anew.
 	base      int64
-	pos       int64 // position of the next record
-	watermark int64 // the latest event time that a record's own timestamp vouches for
+	pos       int64         // position of the next record
+	of        kafka.TopicID // the topic that offsets are of
+	saidOf    kafka.TopicID // the same as of the last checkpoint handed to the writer
+	watermark int64         // the latest event time that a record's own timestamp vouches for
 
 	// What clock tells goes on from here.
 	tookOver   time.Time
@@ -375,7 +377,7 @@ func (p *partition) takeOver(ctx context.Context) error {
 		if p.engine, err = p.cfg.NewEngine(p.topic, p.part); err != nil {
 			return fmt.Errorf("new engine: %w", err)
 		}
-		p.base, p.watermark = 0, 0
+		p.base, p.watermark, p.of = 0, 0, kafka.TopicID{}
 		p.outdated = map[string]struct{}{}
 		return st.LoadStates(ctx, p.claim, p.restore)
 	})
@@ -392,9 +394,13 @@ func (p *partition) takeOver(ctx context.Context) error {
 			return err
 		}
 	}
-	p.pos = p.claim.Offset
+	p.pos, p.saidOf = p.claim.Offset, p.of
 	p.tookOverAt = max(p.tookOverAt, p.watermark)
 	p.point(AfterRestore)
+	// The group knows from here on that the partition is being read, and lag monitors how far it is.
+	if err := p.src.Commit(ctx, p.pos-p.base); err != nil && ctx.Err() == nil {
+		p.log.Debug("pipeline: offset not committed to the group", "err", err)
+	}
 	return nil
 }
 
@@ -406,9 +412,11 @@ func (p *partition) clock() int64 {
 
 func (p *partition) restore(key string, data []byte) error {
 	if key == workerKey {
-		if len(data) != 17 || data[0] != 1 {
-			return fmt.Errorf("pipeline: state of the worker of %s/%d: %d bytes of version %d are not understood", p.topic, p.part, len(data), data[0])
+		// Version 1 had no topic.
+		if !(len(data) == 17 && data[0] == 1 || len(data) == 33 && data[0] == 2) {
+			return fmt.Errorf("pipeline: state of the worker of %s/%d: %d bytes of version %v are not understood", p.topic, p.part, len(data), data[:min(len(data), 1)])
 		}
+		copy(p.of[:], data[17:])
 		p.base = int64(binary.LittleEndian.Uint64(data[1:]))
 		p.watermark = int64(binary.LittleEndian.Uint64(data[9:]))
 		return nil
@@ -481,9 +489,10 @@ func (p *partition) rebuild(ctx context.Context) error {
 }
 
 func (p *partition) ownState() []byte {
-	b := append(make([]byte, 0, 17), 1)
+	b := append(make([]byte, 0, 33), 2)
 	b = binary.LittleEndian.AppendUint64(b, uint64(p.base))
-	return binary.LittleEndian.AppendUint64(b, uint64(p.watermark))
+	b = binary.LittleEndian.AppendUint64(b, uint64(p.watermark))
+	return append(b, p.of[:]...)
 }
 
 // observe is the main loop: it takes decoded batches through the engine into the open block.
@@ -531,6 +540,7 @@ var errWriter = errors.New("pipeline: the writer has ended")
 // process takes one batch through detection, in order.
 func (p *partition) process(ctx context.Context, b *batch) error {
 	now := p.cfg.Now()
+	p.of = b.in.Topic
 	if g := b.in.Gap; g != nil && g.Restarted {
 		// The log began anew, so offsets repeat. Positions go on above everything stored, and a checkpoint says
 		// so before the first row does.
@@ -539,6 +549,11 @@ func (p *partition) process(ctx context.Context, b *batch) error {
 		}
 		p.base = p.pos - g.To
 		p.log.Warn("pipeline: the log began anew; positions are offsets plus base from here on", "base", p.base)
+		if err := p.checkpoint(ctx); err != nil {
+			return err
+		}
+	} else if p.of != p.saidOf && p.pos == p.claim.Offset {
+		// A checkpoint says which topic it is before anything was read, so that one of the same name is told from it.
 		if err := p.checkpoint(ctx); err != nil {
 			return err
 		}
@@ -723,7 +738,7 @@ func (p *partition) checkpoint(ctx context.Context) error {
 	}
 	now := p.cfg.Now()
 	p.capturedAt = now
-	if p.pos == p.captured && p.pos == p.claim.Offset && p.base == 0 {
+	if p.pos == p.captured && p.pos == p.claim.Offset && p.base == 0 && p.of == p.saidOf {
 		return nil // nothing was read
 	}
 	var chunk []State
@@ -743,6 +758,7 @@ func (p *partition) checkpoint(ctx context.Context) error {
 		chunk = append(chunk, State{strings.Clone(key), slab[n:len(slab):len(slab)]})
 		return nil
 	}
+	p.saidOf = p.of
 	if err := add(workerKey, p.ownState()); err != nil {
 		return err
 	}
