@@ -31,6 +31,13 @@ bench-e2e: ## Measure topic to table beside a plain copy loop, and the time to a
 	go build -o bin/endtoend ./cmd/internal/endtoend
 	bin/endtoend $(ARGS)
 
+test-kafka: ## The tests that need Apache Kafka itself, which Java 17 and mvn bring here
+	@if command -v java >/dev/null && command -v mvn >/dev/null; then \
+		ASTRAY_TEST_KAFKA=1 go test -count 1 -timeout 15m -run '$(KAFKA_TESTS)' $(ARGS) ./ingest/kafka ./cmd/astray; \
+	else echo "SKIPPED: the tests against Apache Kafka; they need java (17 or later) and mvn"; fi
+
+KAFKA_TESTS := Listeners|Compression|PartitionsAre|MadeAnew|Apache|LargeMessages|AbortedT|OpenTransaction
+
 bench: ## Benchmarks, ten rounds, in the form benchstat reads
 	go test -run '^$$' -bench . -count 10 ./...
 
@@ -74,4 +81,4 @@ plugin-zip: plugin ## The same as dist/astray-app.zip
 	rm -rf dist/astray-app && cp -r $(PLUGIN)/dist dist/astray-app
 	cd dist && python3 -m zipfile -c astray-app.zip astray-app
 
-.PHONY: help build demo lint test test-faults eval bench bench-e2e plugin plugin-backend plugin-frontend plugin-zip test-ui screenshots
+.PHONY: help build demo lint test test-kafka test-faults eval bench bench-e2e plugin plugin-backend plugin-frontend plugin-zip test-ui screenshots

@@ -20,13 +20,20 @@ import (
 // broker starts an in-process broker with one topic.
 func broker(t testing.TB, partitions int32, opts ...kfake.Opt) Config {
 	t.Helper()
+	_, cfg := brokerAnd(t, partitions, opts...)
+	return cfg
+}
+
+// brokerAnd returns the broker too, for tests that make it misbehave.
+func brokerAnd(t testing.TB, partitions int32, opts ...kfake.Opt) (*kfake.Cluster, Config) {
+	t.Helper()
 	c, err := kfake.NewCluster(append([]kfake.Opt{kfake.NumBrokers(1), kfake.SeedTopics(partitions, "agent.events"),
 		kfake.GroupMinSessionTimeout(time.Millisecond)}, opts...)...)
 	if err != nil {
 		t.Fatal(err)
 	}
 	t.Cleanup(c.Close)
-	return Config{Brokers: c.ListenAddrs(), Group: "astray", Topic: "agent.events", FetchMaxWait: 20 * time.Millisecond,
+	return c, Config{Brokers: c.ListenAddrs(), Group: "astray", Topic: "agent.events", FetchMaxWait: 20 * time.Millisecond,
 		HeartbeatInterval: 50 * time.Millisecond, SessionTimeout: 5 * time.Second, Log: slog.New(slog.NewTextHandler(testWriter{t}, &slog.HandlerOptions{Level: slog.LevelWarn}))}
 }
 

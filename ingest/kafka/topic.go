@@ -47,7 +47,7 @@ func CreateTopics(ctx context.Context, cfg Config, topics ...TopicSpec) error {
 	client := &kafkago.Client{Addr: kafkago.TCP(cfg.Brokers...), Timeout: cfg.Timeout, Transport: tr}
 	res, err := client.CreateTopics(ctx, req)
 	if err != nil {
-		return fmt.Errorf("kafka: create topics: %w", err)
+		return fmt.Errorf("kafka: create topics: %w", because(ctx, cfg, err))
 	}
 	var all error
 	for name, err := range res.Errors {
@@ -99,6 +99,33 @@ func partitions(ctx context.Context, client *kafkago.Client, topic string) (int,
 		}
 	}
 	return 0, errors.New("the brokers do not know it")
+}
+
+// because finds out why no broker could be asked: the transport says only that none is available, and whoever reads
+// that looks for a broker that is down, not for a certificate or a password that is wrong.
+func because(ctx context.Context, cfg Config, cause error) error {
+	var k kafkago.Error
+	if errors.As(cause, &k) && k != kafkago.BrokerNotAvailable {
+		return cause
+	}
+	dialer, bad := cfg.dialer()
+	if bad != nil {
+		return bad
+	}
+	var all error
+	for _, broker := range cfg.Brokers {
+		conn, err := dialer.DialContext(ctx, "tcp", broker)
+		if err == nil {
+			// With TLS 1.3 a broker that does not like the client's certificate says so at the first request.
+			_, err = conn.Brokers()
+			conn.Close()
+		}
+		if err == nil {
+			return cause
+		}
+		all = errors.Join(all, fmt.Errorf("%s: %w", broker, err))
+	}
+	return all
 }
 
 // oldPartitions returns the number of partitions that the topic has, or 0 when the group has committed an offset in one of
