@@ -624,7 +624,7 @@ func (e *Engine) silences(ev *event.Event) {
 		return
 	}
 	e.store.Silents(func(s feature.Silent) {
-		logP := -math.Log(float64(s.Pauses)) - silenceTail*math.Log(s.Pause/math.Max(s.Usual, 1))
+		logP := s.LogP
 		t := e.track(s.Agent, e.store.Now())
 		f := Finding{Reading: feature.Reading{Name: "pause_seconds", Scale: feature.Day, Observed: math.Round(s.Pause), Mean: math.Round(s.Usual)}, LogP: logP}
 		e.weigh(t, e.silence, &f)
@@ -658,10 +658,6 @@ func (e *Engine) silences(ev *event.Event) {
 		e.changed = append(e.changed, o)
 	})
 }
-
-// silenceTail is the Pareto index by which pauses longer than the longest so far become rarer: an agent that has
-// made n pauses is silent for x times the longest with probability x^-4/n.
-const silenceTail = 4
 
 // span is a duration as a person writes it.
 func span(seconds float64) string {

@@ -344,9 +344,8 @@ func (s *Store) keepTime(v *View, a *Agent, ev *event.Event, sec int64) {
 	if a.Total == 0 {
 		a.Last = ev.Time
 	} else if d := float64(ev.Time-a.Last) / micros; d >= 0 {
-		v.Idle, v.IdleMax, v.IdleN = d, float64(a.Gap.Max), a.Gap.N
-		a.Gap.N++
-		a.Gap.Max = max(a.Gap.Max, float32(d))
+		v.Idle, v.IdleMax, v.IdleN = d, float64(a.Gap.Top[0]), a.Gap.N
+		a.Gap.add(float32(d))
 		i := gapBin(d)
 		if a.Gaps[i]++; a.Gap.N%1024 == 0 {
 			for j := range a.Gaps {
@@ -385,7 +384,7 @@ func (s *Store) keepTime(v *View, a *Agent, ev *event.Event, sec int64) {
 	if a.Window[Day] >= 0 && sec/scaleSeconds[Day] > a.Window[Day] || a.Total == 0 {
 		a.Days++
 		a.Mix.close()
-		a.Gap.Max *= 0.99
+		a.Gap.age()
 	}
 	h := xxhash.Sum64String(ev.Action) ^ xxhash.Sum64String(ev.Service)*3
 	m := &a.Mix
@@ -981,10 +980,12 @@ type Silent struct {
 	Pause  float64 // seconds since its last event
 	Usual  float64 // longest pause before
 	Pauses uint32
+	LogP   float64 // natural logarithm of the probability that a day sees such a pause
 }
 
 // Silents looks, every ten minutes of event time, for agents that have fallen silent. They are yielded in the
-// order of their ids. Nobody is named when many fall silent at once: that is an outage or a holiday.
+// order of their ids. Nobody is named when many, or many of its cohort, are silent for longer than they are wont to be: that
+// is an outage, a night or a holiday.
 func (s *Store) Silents(yield func(Silent)) {
 	const every = 600 * micros
 	if s.now-s.scanned < every {
@@ -992,28 +993,45 @@ func (s *Store) Silents(yield func(Silent)) {
 	}
 	s.scanned = s.now - s.now%every
 	var found []Silent
-	active := 0
+	var all [2]int // agents known well enough, and those among them that are silent for longer than ever
+	for _, c := range s.cohorts {
+		c.known, c.quiet = 0, 0
+	}
 	for _, a := range s.agents {
 		pause := float64(s.now-a.Last) / micros
-		if pause < 86400 {
-			active++
-		}
-		if a.Days < 3 || a.Gap.N < 200 || a.Reported&2 != 0 || pause < 3600 || pause < 4*float64(a.Gap.Max) {
+		if a.Days < 3 || a.Gap.N < 200 || pause > 7*86400 {
 			continue
 		}
-		found = append(found, Silent{a, pause, float64(a.Gap.Max), a.Gap.N})
-	}
-	if len(found) > 3+active/50 {
-		for _, f := range found {
-			f.Agent.Reported |= 2
+		all[0]++
+		a.Cohort.known++
+		usual := float64(a.Gap.Top[0])
+		if pause < longer*usual {
+			continue
 		}
-		return
+		all[1]++
+		a.Cohort.quiet++
+		if a.Reported&2 != 0 || pause < 3600 || pause < muchLonger*usual {
+			continue
+		}
+		logP := a.Gap.logSF(pause, float64(a.Last-a.First)/86400/micros)
+		found = append(found, Silent{a, pause, usual, a.Gap.N, logP})
 	}
 	sortSilents(found)
 	for _, f := range found {
+		c := f.Agent.Cohort
+		if manyQuiet*(all[1]-1) > all[0] || c.known >= 5 && manyQuiet/2*(c.quiet-1) > c.known {
+			continue
+		}
 		yield(f)
 	}
 }
+
+const (
+	// longer and muchLonger are by which factors a pause exceeds the longest so far to count as silence, and to be told.
+	longer, muchLonger = 1.2, 2
+	// manyQuiet is the part of the agents, and half of it that of a cohort's, whose silence has a common cause.
+	manyQuiet = 10
+)
 
 // Told marks the agent's silence as told; its next event clears the mark.
 func (a *Agent) Told() { a.Reported |= 2; a.dirty = true }
