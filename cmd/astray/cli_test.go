@@ -16,6 +16,7 @@ import (
 	"github.com/astray-dev/astray/detect/alert"
 	"github.com/astray-dev/astray/ingest/clickhouse"
 	"github.com/astray-dev/astray/ingest/event"
+	"github.com/astray-dev/astray/ingest/file"
 	"github.com/astray-dev/astray/ingest/pipeline"
 )
 
@@ -75,6 +76,15 @@ func TestExitStatusAndWhatIsSaid(t *testing.T) {
 		{"check-config --show ../../deploy/astray.yaml", 0, "kafka.group                          astray"},
 		{"alerts list --state opened", 2, `--state: "opened" is none of open, acknowledged, closed`},
 		{"alerts list --alerts-format siem", 2, `--alerts-format: "siem" is none of native, ocsf`},
+		{"tune --events x", 2, "--with or --set: say what is to change"},
+		{"tune --set alert_budget=3", 2, "--events or --history: name one of them"},
+		{"tune --events x --set kafka.topic=x", 2, `--set: "kafka.topic" changes no alerts; there are detect.alert_budget`},
+		{"tune --events x --set alert_budget", 2, `--set: "alert_budget" is not like alert_budget=3`},
+		{"tune --events x --set alert_budget=-1", 2, "ASTRAY_DETECT_ALERT_BUDGET: "},
+		{"tune --history yesterday --set alert_budget=3 --clickhouse-dsn clickhouse://h:1/d", 2, `--history: "yesterday" is no span`},
+		{"tune --shares --set alert_budget=3 --set detectors=burst,worm", 0, "burst     1.5                                0.0015\nworm "},
+		{"test nowhere", 2, "nowhere"},
+		{"test --seeds 3..1", 2, `--seeds: "3..1" is not like`},
 		{"replay --alerts-format siem", 2, `--alerts-format: "siem" is none of native, ocsf`},
 		{"alerts list --since yesterday", 2, `--since: "yesterday" is neither`},
 		{"alerts close x --verdict maybe", 2, `verdict: "maybe" is none of true, benign, unsure`},
@@ -98,6 +108,71 @@ func TestExitStatusAndWhatIsSaid(t *testing.T) {
 
 // An analyst's way through the command line: see, understand, decide, suppress; and a platform engineer's with a
 // message that was rejected. Text of agents arrives as text.
+// stored fills a database with the events of a file, in blocks of two partitions.
+func stored(ctx context.Context, t *testing.T, dsn, events string) *clickhouse.Store {
+	t.Helper()
+	if _, err := clickhouse.Migrate(ctx, dsn); err != nil {
+		t.Fatal(err)
+	}
+	store, err := clickhouse.Open(ctx, dsn)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var blocks []*clickhouse.Block
+	for p := range int32(2) {
+		claim := pipeline.Checkpoint{Topic: "agent.events", Partition: p, Epoch: 1}
+		if err := store.SaveCheckpoint(ctx, claim); err != nil {
+			t.Fatal(err)
+		}
+		blocks = append(blocks, store.NewBlock(claim))
+	}
+	in, err := file.Open(events, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer in.Close()
+	n := int64(0)
+	err = file.Batches(in, noClock, func(b *file.Batch) error {
+		for i := range b.Events {
+			p := int(n/700) % 2
+			blocks[p].Append(&b.Events[i], event.Position{Topic: "agent.events", Partition: int32(p), Offset: n}, false)
+			n++
+		}
+		return nil
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, b := range blocks {
+		if err := b.Flush(ctx); err != nil {
+			t.Fatal(err)
+		}
+	}
+	return store
+}
+
+// A trial over stored events says what one over the file they came from says, to the letter.
+func TestTuneSaysTheSameOfStoredEvents(t *testing.T) {
+	ctx, cancel := context.WithTimeout(t.Context(), 3*time.Minute)
+	defer cancel()
+	server, err := embedded.StartClickHouse(ctx, embedded.Options{Dir: t.TempDir()})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer server.Kill()
+	events := filepath.Join(t.TempDir(), "events.ndjson")
+	if code, _, errs := call("simulate", "--agents", "40", "--days", "2", "--seed", "5", "--out", events); code != 0 {
+		t.Fatal(errs)
+	}
+	store := stored(ctx, t, server.DSN(), events)
+	defer store.Close()
+	_, fromFile, _ := call("tune", "--events", events, "--set", "alert_budget=100")
+	_, history, errs := call("tune", "--history", "2026-01-05..2026-01-07T00:00:00Z", "--set", "alert_budget=100", "--clickhouse-dsn", server.DSN())
+	if history != fromFile || errs != "" || !strings.Contains(history, "\nAdded:\n+ 2026-01-0") {
+		t.Errorf("of the file:\n%s\nstored:\n%s%s", fromFile, history, errs)
+	}
+}
+
 func TestTriageAndDeadLettersOnTheCommandLine(t *testing.T) {
 	ctx, cancel := context.WithTimeout(t.Context(), 3*time.Minute)
 	defer cancel()

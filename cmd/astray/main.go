@@ -50,7 +50,7 @@ func rootCommand() *cobra.Command {
 		SilenceUsage: true, SilenceErrors: true, Version: version,
 	}
 	root.SetFlagErrorFunc(func(_ *cobra.Command, err error) error { return usageError{err} })
-	root.AddCommand(alertsCommand(os.Getenv), checkConfigCommand(), deadLettersCommand(os.Getenv), decodeCommand(), demoCommand(), migrateCommand(), replayCommand(), runCommand(), simulateCommand(), suppressCommand(os.Getenv), testCommand(), versionCommand())
+	root.AddCommand(alertsCommand(os.Getenv), checkConfigCommand(), deadLettersCommand(os.Getenv), decodeCommand(), demoCommand(), migrateCommand(), replayCommand(), runCommand(), simulateCommand(), suppressCommand(os.Getenv), testCommand(), tuneCommand(), versionCommand())
 	// Cobra tells a wrong argument from a failed run by the message only; here they differ in exit status.
 	var each func(c *cobra.Command)
 	each = func(c *cobra.Command) {

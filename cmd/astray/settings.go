@@ -122,12 +122,15 @@ func checkConfigCommand() *cobra.Command {
 			}
 			if show {
 				c.Effective(func(f config.Field, v string) { fmt.Fprintf(cmd.OutOrStdout(), "%-36s %s\n", f.Path, v) })
+				if err := writeShares(cmd.OutOrStdout(), c); err != nil {
+					return err
+				}
 			}
 			fmt.Fprintln(cmd.OutOrStdout(), args[0]+": ok")
 			return nil
 		},
 	}
-	c.Flags().BoolVar(&show, "show", false, "print every key with the value it would have, secrets left out")
+	c.Flags().BoolVar(&show, "show", false, "print every key with the value it would have, secrets left out, and how the alert budget is split")
 	return c
 }
 

@@ -2,6 +2,8 @@ package clickhouse
 
 import (
 	"context"
+	"fmt"
+	"time"
 
 	"github.com/ClickHouse/ch-go"
 	"github.com/ClickHouse/ch-go/proto"
@@ -33,6 +35,33 @@ func (s *Store) History(ctx context.Context, cp pipeline.Checkpoint, yield func(
 }
 
 func (s *Store) history(ctx context.Context, cp pipeline.Checkpoint, from, to int64, yield func(ev *event.Event)) error {
+	return s.read(ctx, "topic = {topic:String} AND partition = {partition:Int32} AND offset >= {from:Int64} AND offset < {to:Int64} ORDER BY offset, idx",
+		parameters("topic", cp.Topic, "partition", cp.Partition, "from", from, "to", to), yield)
+}
+
+// betweenStep is how much of a span is read at a time: it is sorted by the server, in its memory.
+const betweenStep = 10 * time.Minute
+
+// Between yields the stored events of all partitions from a time up to another in the order of their times, with what
+// detection looks at.
+func (s *Store) Between(ctx context.Context, from, to time.Time, yield func(ev *event.Event)) error {
+	for from.Before(to) {
+		next := from.Add(betweenStep)
+		if next.After(to) {
+			next = to
+		}
+		err := s.read(ctx, `time >= fromUnixTimestamp64Micro({from:Int64}, 'UTC') AND time < fromUnixTimestamp64Micro({to:Int64}, 'UTC')
+			ORDER BY time, topic, partition, offset, idx`, parameters("from", from.UnixMicro(), "to", next.UnixMicro()), yield)
+		if err != nil {
+			return fmt.Errorf("read the events from %s: %w", from.UTC().Format(time.RFC3339), err)
+		}
+		from = next
+	}
+	return nil
+}
+
+// read yields events, those and in that order that a condition says.
+func (s *Store) read(ctx context.Context, where string, values []proto.Parameter, yield func(ev *event.Event)) error {
 	var id, kind, access, agent, action, service, resource, destination, credential, version, cohort, source, client, reply, content proto.ColStr
 	var at, sent, returned proto.ColInt64
 	var asn proto.ColUInt32
@@ -45,9 +74,8 @@ func (s *Store) history(ctx context.Context, cp pipeline.Checkpoint, from, to in
 			CAST(agent_version AS String) AS agent_version, CAST(cohort AS String) AS cohort, source_ip, asn,
 			CAST(user_agent AS String) AS user_agent, status, request_bytes, response_bytes, reply_to, content,
 			CAST(secrets.field AS Array(String)) AS fields, CAST(secrets.rule AS Array(String)) AS rules, secrets.fingerprint AS prints
-			FROM events WHERE topic = {topic:String} AND partition = {partition:Int32} AND offset >= {from:Int64} AND offset < {to:Int64}
-			ORDER BY offset, idx`,
-		Parameters: parameters("topic", cp.Topic, "partition", cp.Partition, "from", from, "to", to),
+			FROM events WHERE ` + where,
+		Parameters: values,
 		Settings:   []ch.Setting{{Key: "max_block_size", Value: "8192"}},
 		Result: proto.Results{{Name: "id", Data: &id}, {Name: "at", Data: &at}, {Name: "kind", Data: &kind}, {Name: "access", Data: &access},
 			{Name: "agent_id", Data: &agent}, {Name: "action", Data: &action}, {Name: "service", Data: &service}, {Name: "resource", Data: &resource},

@@ -114,10 +114,14 @@ func (cfg Config) withDefaults() Config {
 }
 
 // processMetrics registers what is told of the process itself.
-func processMetrics(version string, reg prometheus.Registerer) {
+func processMetrics(version string, shares []detect.Share, reg prometheus.Registerer) {
 	build := prometheus.NewGaugeVec(prometheus.GaugeOpts{Name: "astray_build_info", Help: "1, with what runs as labels."}, []string{"version", "go_version"})
 	build.WithLabelValues(version, runtime.Version()).Set(1)
-	reg.MustRegister(build, collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
+	share := prometheus.NewGaugeVec(prometheus.GaugeOpts{Name: "astray_detector_budget", Help: "Part of the alert budget, in false alerts per 1,000 agent-days."}, []string{"detector"})
+	for _, s := range shares {
+		share.WithLabelValues(s.Detector).Set(s.Budget)
+	}
+	reg.MustRegister(build, share, collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
 }
 
 // Run waits for the database and the brokers, migrates the schema and works on the topic until stop is closed (it drains, checkpoints, commits and leaves
@@ -129,7 +133,7 @@ func Run(ctx context.Context, stop <-chan struct{}, cfg Config) (err error) {
 	if err != nil {
 		return fmt.Errorf("detectors: %w", err)
 	}
-	processMetrics(cfg.Version, cfg.Registry)
+	processMetrics(cfg.Version, detect.New(cfg.Detect, detectors...).Shares(), cfg.Registry)
 	// From here on whoever asks can see what is waited for.
 	if cfg.HTTP.Listen != "" {
 		gather, ok := cfg.Registry.(prometheus.Gatherer)
