@@ -77,6 +77,9 @@ type Config struct {
 	// doubles up to a hundred times that.
 	StartPause time.Duration
 
+	// LoadEvery is how often the process looks whether it keeps up, default 10 s.
+	LoadEvery time.Duration
+
 	// Wall is the wall clock that events are judged by, default time.Now.
 	Wall func() time.Time
 
@@ -102,6 +105,7 @@ func (cfg Config) withDefaults() Config {
 	cfg.InsertTimeout = cmp.Or(cfg.InsertTimeout, clickhouse.DefaultInsertTimeout)
 	cfg.DeadRowsPerHour = cmp.Or(cfg.DeadRowsPerHour, 100_000)
 	cfg.DeadBytesPerHour = cmp.Or(cfg.DeadBytesPerHour, 256<<20)
+	cfg.LoadEvery = cmp.Or(cfg.LoadEvery, 10*time.Second)
 	cfg.StartPause = cmp.Or(cfg.StartPause, 200*time.Millisecond)
 	cfg.HTTP.StalledAfter = cmp.Or(cfg.HTTP.StalledAfter, 2*time.Minute)
 	if cfg.Log == nil {
@@ -295,6 +299,9 @@ func Run(ctx context.Context, stop <-chan struct{}, cfg Config) (err error) {
 	defer wg.Wait()
 	defer cancel()
 	wg.Go(func() { judge.run(background, cfg.Poll) })
+	if gather, ok := cfg.Registry.(prometheus.Gatherer); ok {
+		wg.Go(func() { watchLoad(background, gather, cfg.LoadEvery, log) })
+	}
 	if gather, ok := cfg.Registry.(prometheus.Gatherer); ok && cfg.StateMemory > 0 {
 		wg.Go(func() { watchState(background, gather, cfg.StateMemory, log) })
 	}

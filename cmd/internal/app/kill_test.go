@@ -44,6 +44,9 @@ type life struct {
 	// Jumps is how the wall clock is put forward or back against the real one: by each in turn, for JumpEvery.
 	Jumps     []time.Duration
 	JumpEvery time.Duration
+	LoadEvery time.Duration // how often it looks whether it keeps up
+	// FetchBytes is how much one fetch may bring, default 32 KiB, so that there are many.
+	FetchBytes int
 }
 
 // maybeEngine runs the engine if this process was started to be one, and does not return then. The engine stops
@@ -66,8 +69,8 @@ func maybeEngine() {
 	visits := 0
 	cfg := app.Config{Brokers: l.Brokers, DSN: l.DSN, Group: l.Group, DuplicateWindow: 10_000,
 		BlockRows: 100, BlockAge: 20 * time.Millisecond, AlertAge: 5 * time.Millisecond, CheckpointEvery: 30 * time.Millisecond,
-		InsertTimeout: cmp.Or(l.InsertTimeout, 5*time.Second), EventsTopic: l.Topic,
-		Kafka: kafka.Config{SessionTimeout: time.Second, HeartbeatInterval: 100 * time.Millisecond, FetchMaxWait: 20 * time.Millisecond, FetchMaxBytes: 32 << 10},
+		InsertTimeout: cmp.Or(l.InsertTimeout, 5*time.Second), EventsTopic: l.Topic, LoadEvery: l.LoadEvery,
+		Kafka: kafka.Config{SessionTimeout: time.Second, HeartbeatInterval: 100 * time.Millisecond, FetchMaxWait: 20 * time.Millisecond, FetchMaxBytes: cmp.Or(l.FetchBytes, 32<<10)},
 		Failpoint: func(point string) {
 			mu.Lock()
 			defer mu.Unlock()
@@ -162,21 +165,22 @@ func launch(t *testing.T, cmd *exec.Cmd, env ...string) *process {
 		_ = cmd.Process.Kill() // it may have ended
 		<-p.ended
 		if t.Failed() {
-			t.Logf("process %d:\n%s", cmd.Process.Pid, p.said(t))
+			said := p.said(t)
+			t.Logf("process %d:\n%s", cmd.Process.Pid, said[max(0, len(said)-10_000):])
 		}
 		p.log.Close()
 	})
 	return p
 }
 
-// said is the last of what the process logged.
+// said is what the process logged.
 func (p *process) said(t *testing.T) string {
 	t.Helper()
 	text, err := os.ReadFile(p.log.Name())
 	if err != nil {
 		t.Fatal(err)
 	}
-	return string(text[max(0, len(text)-20_000):])
+	return string(text)
 }
 
 func (p *process) await(t *testing.T, c <-chan struct{}, what string) {
@@ -216,17 +220,22 @@ const killAgents = 30
 // patience is how long one step may take, on a machine that is busy with other things.
 const patience = 2 * time.Minute
 
+// event makes the next event, i centiseconds into a minute of the stream.
+func (s *stage) event(agent, minute, i int, resource, content string) kafka.Message {
+	s.ids++
+	start := s.start.UnixMilli() + int64(minute)*60_000
+	s.minutes[start/1000]++
+	return kafka.Message{Key: fmt.Append(nil, "agent-", agent), Value: fmt.Appendf(nil,
+		`{"id":"e%d","time":%d,"kind":"api_call","agent_id":"agent-%d","action":"post.get","service":"feed","cohort":"c","resource":%q,"content":%q}`,
+		s.ids, start+int64(i)*10, agent, resource, content)}
+}
+
 // portion makes the next events: minutes of everyday life of all agents, and, but for the first, a scrape by an agent, a
 // rejected message and a repeated event.
 func (s *stage) portion(minutes, scraper int) []kafka.Message {
-	start := s.start.UnixMilli()
 	var out []kafka.Message
 	event := func(agent, minute, i int, resource string) {
-		s.ids++
-		s.minutes[start/1000+int64(minute)*60]++
-		out = append(out, kafka.Message{Key: fmt.Append(nil, "agent-", agent), Value: fmt.Appendf(nil,
-			`{"id":"e%d","time":%d,"kind":"api_call","agent_id":"agent-%d","action":"post.get","service":"feed","cohort":"c","resource":%q}`,
-			s.ids, start+int64(minute)*60_000+int64(i)*10, agent, resource)})
+		out = append(out, s.event(agent, minute, i, resource, ""))
 	}
 	for range minutes {
 		for agent := range killAgents {
