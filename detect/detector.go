@@ -35,6 +35,7 @@ type Info struct {
 	Direct     bool   // what it reports is rare by itself: its probability is taken as it is
 	Cause      bool   // it tells why an agent misbehaves: with less evidence it still names what others found
 	General    bool   // other behaviours show it as well: it names an episode only when it is by far the clearest
+	Ranks      bool   // it ranks and never alerts: it takes no share of the budget
 	Across     Across // whether what it looks at crosses agents
 	Where      string // SQL condition on events that narrows an entity's events to the behaviour's; empty for all
 }
@@ -59,6 +60,7 @@ type Finding struct {
 
 	by   int     // index of the detector, set by the engine
 	logP float64 // calibrated LogP, set by the engine
+	rank float64 // by which findings of all detectors compare, set by the engine
 }
 
 // Counts appends the findings of one feature, over all window lengths it is counted at.

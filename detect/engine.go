@@ -110,7 +110,13 @@ func New(cfg Config, detectors ...Detector) *Engine {
 			e.silence = i
 		}
 	}
-	e.threshold = cfg.Budget / 1000 / float64(max(len(detectors), 1))
+	alerting := 0
+	for _, info := range e.infos {
+		if !info.Ranks {
+			alerting++
+		}
+	}
+	e.threshold = cfg.Budget / 1000 / float64(max(alerting, 1))
 	return e
 }
 
@@ -142,21 +148,21 @@ func (e *Engine) judge(v *feature.View) {
 		if len(mine) == 0 {
 			continue
 		}
-		// best is the rarest finding, loudest the rarest of those that may alert.
+		// best is the finding that ranks highest, loudest the rarest of those that may alert.
 		best, loudest := -1, -1
 		for k := range mine {
 			f := &mine[k]
 			e.weigh(t, i, f)
-			if best < 0 || f.logP < mine[best].logP {
+			if best < 0 || f.rank > mine[best].rank {
 				best = k
 			}
 			if !f.Hint && (loudest < 0 || f.logP < mine[loudest].logP) {
 				loudest = k
 			}
 		}
-		if score := math.Min(-mine[best].logP/math.Ln10, alert.MaxScore); score > e.top.Score {
+		if rank := math.Min(mine[best].rank, alert.MaxScore); rank > e.top.Score {
 			kind, id := entity(v, mine[best].Entity)
-			e.top = Score{score, e.infos[i].Name, kind, id}
+			e.top = Score{rank, e.infos[i].Name, kind, id}
 		}
 		if e.cfg.Watch != nil {
 			e.watch(i, v.Agent.ID, v.Event.Time, mine[best], e.held(i, &mine[best]))
@@ -282,6 +288,9 @@ func (e *Engine) addLens(i int, l lens) {
 // one of them; for what is rare by itself it is as its probability says, for what is seen of it is mostly no benign
 // traffic.
 func (e *Engine) p(detector, lens int, raw float64) float64 {
+	if e.infos[detector].Ranks {
+		return math.Pow(10, -raw)
+	}
 	if e.infos[detector].Direct {
 		return math.Min(1, directLooks*math.Pow(10, -raw))
 	}
@@ -298,11 +307,31 @@ func (e *Engine) weigh(t *track, detector int, f *Finding) {
 		t.max[i] = b
 	}
 	f.by, f.logP = detector, math.Log(math.Max(e.p(detector, i, f.raw()), 1e-320))
+	f.rank = e.rank(detector, i, f)
 }
 
 // warm reports whether the detector's calibration rests on enough agent-days.
 func (e *Engine) warm(detector int) bool {
 	return len(e.of[detector]) > 0 && e.lenses[e.of[detector][0]].tail.Days() >= warmDays
+}
+
+// rank is the score by which findings of all detectors are compared at an event; alerts are decided without it. What n
+// agent-days have shown ends at a probability of about 1/n; beyond that a calibrated tail is extrapolation, and two
+// extrapolations do not compare: there the rank grows with the logarithm of the score only. What other behaviours show as
+// well, and what is said of a whole day and so of each of its events, counts half.
+func (e *Engine) rank(detector, lens int, f *Finding) float64 {
+	score := -f.logP / math.Ln10
+	info := &e.infos[detector]
+	if info.Direct || info.Ranks {
+		return score
+	}
+	if beyond := score - math.Log10(e.lenses[lens].tail.Days()+calibrate.PriorDays); beyond > 0 {
+		score += math.Log1p(beyond*math.Ln10)/math.Ln10 - beyond
+	}
+	if info.General || info.Daily && !f.Hint {
+		score /= 2
+	}
+	return score
 }
 
 // crossing is a detector whose evidence is rarer than the budget allows, and what it is about.
@@ -514,7 +543,7 @@ func (e *Engine) raise(v *feature.View, t *track, c crossing) {
 		a.EventIDs = append(a.EventIDs, strings.Clone(v.Event.ID))
 	}
 	for _, f := range e.findings {
-		if f.Entity == nil && f.Scale <= feature.TenMinutes && -f.LogP > 0.8*e.rawNeeded() {
+		if f.Entity == nil && !f.Hint && f.Scale <= feature.TenMinutes && -f.LogP > 0.8*e.rawNeeded() {
 			v.Agent.Report()
 		}
 	}
@@ -529,7 +558,7 @@ func (e *Engine) raise(v *feature.View, t *track, c crossing) {
 		a.Confidence = confidence(a.PValue, e.threshold)
 		var all []Finding
 		for _, f := range e.findings {
-			if f.Entity == c.entity || c.entity != nil && f.Entity == nil {
+			if !e.infos[f.by].Ranks && (f.Entity == c.entity || c.entity != nil && f.Entity == nil) {
 				all = append(all, f)
 			}
 		}

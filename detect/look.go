@@ -27,7 +27,7 @@ func (e *Engine) held(detector int, f *Finding) string {
 	switch {
 	case math.Exp(f.logP) > e.threshold:
 		return heldP
-	case f.Hint:
+	case f.Hint || e.infos[detector].Ranks:
 		return "it ranks an agent and never alerts by itself"
 	case e.infos[detector].Direct || e.warm(detector):
 		return ""
@@ -88,7 +88,9 @@ type Share struct {
 func (e *Engine) Shares() []Share {
 	out := make([]Share, len(e.infos))
 	for i, info := range e.infos {
-		out[i] = Share{info.Name, 1000 * e.threshold, e.threshold}
+		if out[i] = (Share{info.Name, 1000 * e.threshold, e.threshold}); info.Ranks {
+			out[i] = Share{Detector: info.Name}
+		}
 	}
 	return out
 }

@@ -11,7 +11,7 @@
 // any, if they are fewer): exponential in the raw score — a Pareto tail of the p-value, the generalised Pareto
 // distribution with shape 0 — with a scale from its quantiles (Pickands 1975; Siffer et al. 2017, "Anomaly
 // Detection in Streams with Extreme Value Theory"). The uppermost part is left out of the fit. With little data
-// the model's own word, corrected for the number of windows in a day, is a prior worth priorDays agent-days.
+// the model's own word, corrected for the number of windows in a day, is a prior worth PriorDays agent-days.
 package calibrate
 
 import (
@@ -21,9 +21,10 @@ import (
 )
 
 const (
-	step      = 0.25
-	bins      = 160 // raw scores to 40; larger ones are in the last bin
-	priorDays = 100
+	step = 0.25
+	bins = 160 // raw scores to 40; larger ones are in the last bin
+	// PriorDays is how many agent-days the model's own word is worth.
+	PriorDays = 100
 	// usualLooks is what Looks is when nothing is said.
 	usualLooks = 200
 	// fewScores is how many scores above nothing it takes to fit a tail.
@@ -147,7 +148,7 @@ func (t *Tail) P(raw float64) float64 {
 		}
 		seen = math.Max(seen/t.total, t.kneeP)
 	}
-	w := t.total / (t.total + priorDays)
+	w := t.total / (t.total + PriorDays)
 	// Geometric: in the far tail an arithmetic mean would be the larger of the two, whatever the weights.
 	return math.Min(1, math.Exp(w*math.Log(math.Max(seen, 1e-320))+(1-w)*math.Log(math.Max(prior, 1e-320))))
 }

@@ -6,6 +6,7 @@ import (
 	"strings"
 
 	"github.com/astray-dev/astray/detect"
+	"github.com/astray-dev/astray/detect/awakening"
 	"github.com/astray-dev/astray/detect/beaconing"
 	"github.com/astray-dev/astray/detect/burst"
 	"github.com/astray-dev/astray/detect/coordination"
@@ -23,6 +24,7 @@ import (
 // All returns every detector, in the order of their names.
 func All() []detect.Detector {
 	return []detect.Detector{
+		awakening.Detector{},
 		beaconing.Detector{},
 		burst.Detector{},
 		coordination.Detector{},

@@ -43,6 +43,7 @@ type state struct {
 	Gap      gap
 	Routes   [4]route
 	Mix      mix
+	Presence presence
 	Clock    float32 // how even the agent's calls to its destinations are, mean −log10 p
 	Reported uint8   // bit 0: the open ten-minute window stands in an alert; bit 1: its silence was told
 }

@@ -20,7 +20,7 @@ const (
 
 // Version is the first byte of every state. A state of another version is refused with ErrVersion, and its owner rebuilds
 // what it was a state of from the stored events. A golden of each version stands in detect/testdata.
-const Version = 5
+const Version = 6
 
 // ErrVersion says that a state was written by a version of Astray that this one does not read.
 var ErrVersion error = versionError{}
@@ -217,13 +217,14 @@ func (c *Cohort) decode(d *decoder) {
 func (s *Store) appendFleet(dst []byte) []byte {
 	dst = s.fleet.append(dst)
 	dst = binary.AppendVarint(binary.AppendVarint(binary.AppendVarint(dst, s.now), s.scanned), s.start)
-	return s.adopted.append(fixed(dst, &s.shares))
+	return s.adopted.append(fixed(fixed(dst, &s.shares), &s.turnover))
 }
 
 func (s *Store) decodeFleet(d *decoder) {
 	s.fleet.decode(d)
 	s.now, s.scanned, s.start = d.varint(), d.varint(), d.varint()
 	d.fixed(&s.shares)
+	d.fixed(&s.turnover)
 	s.adopted.decode(d, maxAdopted)
 }
 

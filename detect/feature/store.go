@@ -105,19 +105,20 @@ type View struct {
 
 // Store owns the state of all agents of a partition, and of what they share. It is used by one goroutine.
 type Store struct {
-	agents  map[uint64]*Agent
-	cohorts map[string]*Cohort
-	fleet   *Cohort
-	shared  *Shared
-	shares  struct{ Keys, Foreign float32 } // credentials known, and uses of another's
-	adopted Recency                         // surprising values by the owners whose agents have taken them up
-	view    View
-	mask    masker
-	sig     Signature
-	closed  []*Agent // whose hour has closed since Closed was called
-	now     int64    // latest event time, microseconds
-	scanned int64
-	start   int64 // first event time
+	agents   map[uint64]*Agent
+	cohorts  map[string]*Cohort
+	fleet    *Cohort
+	shared   *Shared
+	shares   struct{ Keys, Foreign float32 } // credentials known, and uses of another's
+	adopted  Recency                         // surprising values by the owners whose agents have taken them up
+	turnover turnover
+	view     View
+	mask     masker
+	sig      Signature
+	closed   []*Agent // whose hour has closed since Closed was called
+	now      int64    // latest event time, microseconds
+	scanned  int64
+	start    int64 // first event time
 
 	exchange int // partitions of the exchange, 0 without
 	link     Link
@@ -237,6 +238,10 @@ func (s *Store) Update(ev *event.Event) *View {
 	for sc := range NumScales {
 		w := sec / scaleSeconds[sc]
 		if w > a.Window[sc] {
+			if sc == TenMinutes {
+				s.turnover.seen(w, a.Total == 1)
+				s.arrive(a, a.Window[sc], w)
+			}
 			s.roll(a, sc, w)
 		}
 		in[sc] = w == a.Window[sc]
