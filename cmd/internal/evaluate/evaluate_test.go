@@ -120,7 +120,7 @@ func TestReportKeepsWhatPeopleWrote(t *testing.T) {
 		quietResults: []quietResult{{agentDays: 20, active: 20, alerts: []int{0, 1, 2}, by: make([]map[string]int, 3), reached: map[string][]int{"burst": {2, 1, 0, 0}}}},
 		engine:       map[string]string{"events/s": "1.5e+06"}}
 	text := r.markdown()
-	for _, want := range []string{"| burst | loud | 1 of 1 | 5 s | 10 % | burst 1 |", "| burst | 1.00 | 5.00 | 0.00 | 0.00 |", "| 1 | 50.00 (1 in 20) | 50.00 | none |", "1.50 M | ≥ 1 M | yes", "Not there, so not measured: x."} {
+	for _, want := range []string{"| burst | loud | 1 of 1 | 5 s | 10 % | burst 1 |", "| burst | 1.00 | 5.00 | 0.00 | 0.00 |", "| 1 | 50.00 (1 in 20) | 1.27 to 278.58 | 50.00 | no | none |", "| 1001 | 10x2 | 20 | 0 (0.0) | 1 (0.0) | 2 (0.1) |", "| worlds without attacks | alerts per 1,000 agent-days at a budget of 3 | 100.00 | 1.5 to 6 | no | – |", "1.50 M | ≥ 1 M | yes", "Not there, so not measured: x."} {
 		if !strings.Contains(text, want) {
 			t.Errorf("no %q in\n%s", want, text)
 		}
@@ -148,5 +148,18 @@ func TestParallelStopsAtTheFirstError(t *testing.T) {
 	}
 	if ran > 2 {
 		t.Errorf("%d jobs ran after the error", ran)
+	}
+}
+
+// Garwood's interval, from his table.
+func TestPoissonBand(t *testing.T) {
+	for n, want := range map[int][2]float64{0: {0, 3.689}, 1: {0.0253, 5.572}, 10: {4.795, 18.390}} {
+		lo, hi := poissonBand(n)
+		if math.Abs(lo-want[0]) > 1e-3 || math.Abs(hi-want[1]) > 1e-3 {
+			t.Errorf("%d: %.4f to %.4f, want %v", n, lo, hi, want)
+		}
+	}
+	if held(0.4, 1) || !held(0.5, 1) || !held(2, 1) || held(2.1, 1) {
+		t.Error("a factor of two is a half to twice")
 	}
 }

@@ -8,6 +8,10 @@ import (
 	"slices"
 	"strings"
 	"time"
+
+	"gonum.org/v1/gonum/stat/distuv"
+
+	"github.com/astray-dev/astray/detect/catalog"
 )
 
 // report is everything that was measured.
@@ -149,6 +153,16 @@ func (r *report) targets(b *strings.Builder) {
 		t.row("simulated worlds", "recall of attacks", fmt.Sprintf("%s (%d of %d)", num(recall, 3), found, attacks), "≥ 0.95", met(recall >= 0.95), "–")
 		t.row("simulated worlds", "false alerts per 1,000 agent-days", num(rate, 2), "≤ 1", met(rate <= 1), "–")
 		t.row("simulated worlds", "median time to detect, attacks of up to an hour", num(median(fast), 0)+" s", "< 60 s", met(median(fast) < 60), "–")
+	}
+	for i, budget := range budgets {
+		n, days := 0, 0.0
+		for _, q := range r.quietResults {
+			n += q.alerts[i]
+			days += q.agentDays
+		}
+		if rate := 1000 * float64(n) / days; days > 0 {
+			t.row("worlds without attacks", fmt.Sprintf("alerts per 1,000 agent-days at a budget of %g", budget), num(rate, 2), fmt.Sprintf("%g to %g", budget/2, 2*budget), met(held(rate, budget)), "–")
+		}
 	}
 	if v, ok := r.engine["events/s"]; ok {
 		var f float64
@@ -301,13 +315,64 @@ func (r *report) worldTables(b *strings.Builder) {
 	}
 }
 
+// held says that a rate lies within a factor of two of the budget.
+func held(rate, budget float64) bool { return rate >= budget/2 && rate <= 2*budget }
+
+// poissonBand is the exact 95 % interval for the mean of a Poisson count (Garwood 1936).
+func poissonBand(n int) (lower, upper float64) {
+	if n > 0 {
+		lower = distuv.ChiSquared{K: 2 * float64(n)}.Quantile(0.025) / 2
+	}
+	return lower, distuv.ChiSquared{K: 2*float64(n) + 2}.Quantile(0.975) / 2
+}
+
+// quietSeeds is what came of each budget in each world, and of a detector's part of it.
+func (r *report) quietSeeds(b *strings.Builder) {
+	b.WriteString("\nThe same by world; one of them has too few alerts to say much by itself:\n")
+	heads := []string{"seed", "world", "agent-days"}
+	for _, budget := range budgets {
+		heads = append(heads, fmt.Sprintf("alerts at %g (expected)", budget))
+	}
+	t := newTable(b, heads...)
+	days := 0.0
+	by := make([]map[string]int, len(budgets))
+	for i, q := range r.quietResults {
+		days += q.agentDays
+		cells := []string{fmt.Sprint(r.seed + 1000 + uint64(i)), r.quiet[i].String(), fmt.Sprintf("%.0f", q.agentDays)}
+		for j, budget := range budgets {
+			cells = append(cells, fmt.Sprintf("%d (%.1f)", q.alerts[j], budget*q.agentDays/1000))
+			if by[j] == nil {
+				by[j] = map[string]int{}
+			}
+			for k, n := range q.by[j] {
+				by[j][k] += n
+			}
+		}
+		t.row(cells...)
+	}
+	all := catalog.All()
+	fmt.Fprintf(b, "\nEach of the %d detectors has an equal part of the budget. Its alerts, over those that its part allows in all worlds:\n", len(all))
+	heads = []string{"detector"}
+	for _, budget := range budgets {
+		heads = append(heads, fmt.Sprintf("at %g (allowed %.1f)", budget, budget*days/1000/float64(len(all))))
+	}
+	t = newTable(b, heads...)
+	for _, d := range all {
+		cells := []string{d.Info().Name}
+		for j := range budgets {
+			cells = append(cells, fmt.Sprint(by[j][d.Info().Name]))
+		}
+		t.row(cells...)
+	}
+}
+
 func (r *report) quietTables(b *strings.Builder) {
 	if len(r.quietResults) == 0 {
 		return
 	}
 	fmt.Fprintf(b, "\n## Simulated worlds without attacks\n\nWorlds, agents x days: %s. The first day counts, and benign look-alikes of attacks are in it.\n\n", r.quiet.String())
 	b.WriteString("The alert budget, in false alerts per 1,000 agent-days, and what came of it; within a factor of two is the aim:\n")
-	t := newTable(b, "budget", "measured", "ratio", "by detector")
+	t := newTable(b, "budget", "measured", "95 % of it", "ratio", "held", "by detector")
 	var days float64
 	active := 0
 	reached := map[string][]int{}
@@ -332,8 +397,10 @@ func (r *report) quietTables(b *strings.Builder) {
 			}
 		}
 		rate := 1000 * float64(n) / days
-		t.row(fmt.Sprint(budget), fmt.Sprintf("%s (%d in %.0f)", num(rate, 2), n, days), num(rate/budget, 2), counts(by))
+		lo, hi := poissonBand(n)
+		t.row(fmt.Sprint(budget), fmt.Sprintf("%s (%d in %.0f)", num(rate, 2), n, days), num(1000*lo/days, 2)+" to "+num(1000*hi/days, 2), num(rate/budget, 2), met(held(rate, budget)), counts(by))
 	}
+	r.quietSeeds(b)
 	fmt.Fprintf(b, `
 Calibration: the p-value of an agent-day is the smallest a detector gave in it. Of %d agent-days with events, the share with
 p ≤ x, over x; 1 is honest, above it false alarms, under it a detector that holds back. In brackets the number that is expected at x
