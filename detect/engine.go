@@ -31,6 +31,11 @@ type Config struct {
 	// Links is the number of partitions of the exchange that judges what crosses agents, 0 when the engine does that
 	// itself: there is but one partition of events, or each is to be seen alone.
 	Links int
+	// Memory is how much the states of agents may take, in bytes; 0 is without limit. Agents that were not seen for the
+	// longest make room: see memory.go.
+	Memory int64
+	// Forget says that nobody keeps what has made room: the agent begins anew when it returns.
+	Forget bool
 }
 
 // Score is the highest score any detector gave at an event.
@@ -44,6 +49,8 @@ type Score struct {
 // the same events give the same alerts.
 type Engine struct {
 	cfg       Config
+	mem       *memory // nil without a limit
+	linked    bool    // it is an Exchange's
 	detectors []Detector
 	idle      []bool // detectors that run elsewhere
 	infos     []Info
@@ -100,6 +107,10 @@ func New(cfg Config, detectors ...Detector) *Engine {
 		store: feature.NewStore(), tracks: map[uint64]*track{}, shared: map[uint64]*episode{}, aliases: map[uint64]uint64{}, silence: -1, cause: -1}
 	e.idle = make([]bool, len(detectors))
 	e.store.SetExchange(cfg.Links)
+	if cfg.Memory > 0 {
+		e.mem = newMemory(cfg.Memory)
+		e.store.Limit(cfg.Memory)
+	}
 	for i, d := range detectors {
 		e.infos = append(e.infos, d.Info())
 		e.idle[i] = cfg.Links > 0 && e.infos[i].Across == Wholly
@@ -124,7 +135,14 @@ func New(cfg Config, detectors ...Detector) *Engine {
 func (e *Engine) Observe(ev *event.Event) {
 	e.silences(ev)
 	e.catchUp(ev.Time)
-	e.judge(e.store.Update(ev))
+	if e.mem != nil {
+		e.admit(ev)
+	}
+	v := e.store.Update(ev)
+	e.judge(v)
+	if e.mem != nil {
+		e.settle(v.Agent)
+	}
 }
 
 // Links yields what the event observed last bears on, for each partition of the exchange that has to hear of it. The
@@ -755,7 +773,12 @@ func (e *Engine) Alerts(yield func(*alert.Alert)) {
 }
 
 // Agents is the number of agents known.
-func (e *Engine) Agents() int { return e.store.Len() }
+func (e *Engine) Agents() int {
+	if e.mem != nil {
+		return e.store.Len() + len(e.mem.tiny)
+	}
+	return e.store.Len()
+}
 
 func stamp(micros int64) time.Time { return time.UnixMicro(micros).UTC() }
 

@@ -110,12 +110,12 @@ func (w *waiting) Pop() any {
 // NewExchange returns an exchange that has seen nothing yet, for that many partitions of events. detectors are all that
 // run on events, so that the budget is shared in the same way; those that look within agents are not asked.
 func NewExchange(cfg Config, sources int, detectors ...Detector) *Exchange {
-	cfg.Links = 0
+	cfg.Links, cfg.Memory = 0, 0
 	e := New(cfg, detectors...)
 	for i, info := range e.infos {
 		e.idle[i] = info.Across == Within
 	}
-	e.silence = -1
+	e.silence, e.linked = -1, true
 	return &Exchange{e: e, want: int32(sources), sources: map[int32]*source{}, names: map[uint64]string{}, touched: map[uint64]struct{}{}}
 }
 
@@ -293,7 +293,16 @@ func (x *Exchange) Checkpoint(yield func(key string, state []byte) error) error 
 		back[x.names[k]] = true
 	}
 	slices.Sort(ids)
-	if err := x.e.saveOwn(ids, yield); err != nil {
+	for _, id := range ids {
+		b, err := x.e.marshalTrack(x.e.tracks[xxhash.Sum64String(id)])
+		if err != nil {
+			return fmt.Errorf("track: %w", err)
+		}
+		if err := yield(trackKey+id, b); err != nil {
+			return err
+		}
+	}
+	if err := x.e.saveOwn(len(ids) > 0, yield); err != nil {
 		return err
 	}
 	for _, id := range x.gone {

@@ -20,7 +20,8 @@ import (
 
 // Keys of the engine's own states, beside the feature store's.
 const (
-	trackKey   = "track/"
+	agentKey   = "agent/" // the feature store's, with the engine's own behind it
+	trackKey   = "track/" // of an exchange: its agents have nothing else
 	episodeKey = "episode/"
 	tailsKey   = "tails/"
 )
@@ -93,35 +94,76 @@ func (e *Engine) load(st *episodeState) *episode {
 // Checkpoint yields the states that changed since the last call: what the features hold of agents and cohorts,
 // the open alerts, and the calibration. The bytes are valid only inside yield.
 func (e *Engine) Checkpoint(yield func(key string, state []byte) error) error {
-	var ids []string
+	agents := 0
 	err := e.store.Checkpoint(func(key string, state []byte) error {
-		if id, ok := strings.CutPrefix(key, "agent/"); ok {
-			ids = append(ids, id)
+		if id, ok := strings.CutPrefix(key, agentKey); ok {
+			agents++
+			var err error
+			if state, err = e.appendTrack(state, e.tracks[xxhash.Sum64String(id)]); err != nil {
+				return fmt.Errorf("%s: %w", key, err)
+			}
 		}
 		return yield(key, state)
 	})
 	if err != nil {
 		return err
 	}
-	return e.saveOwn(ids, yield)
+	n, err := e.saveFolded(yield)
+	if err != nil {
+		return err
+	}
+	return e.saveOwn(agents+n > 0, yield)
 }
 
-// saveOwn yields the engine's own states: those of the agents named, the open alerts about what agents share, and the
-// calibration if there are any agents.
-func (e *Engine) saveOwn(ids []string, yield func(key string, state []byte) error) error {
+// appendTrack puts what the engine remembers of an agent behind the state of its features: a length ends it.
+func (e *Engine) appendTrack(state []byte, t *track) ([]byte, error) {
+	before := len(state)
+	b, err := e.marshalTrack(t)
+	if err != nil {
+		return nil, err
+	}
+	state = append(state, b...)
+	return binary.LittleEndian.AppendUint32(state, uint32(len(state)-before)), nil
+}
+
+func (e *Engine) marshalTrack(t *track) ([]byte, error) {
+	if t == nil {
+		return nil, nil
+	}
+	return json.Marshal(trackState{Version: trackVersion, Day: t.day, Max: t.max, Open: e.save(t.open), With: t.with})
+}
+
+// restoreAgent takes what appendTrack made.
+func (e *Engine) restoreAgent(id string, state []byte) error {
+	if len(state) == 0 || state[0] != feature.Version {
+		return fmt.Errorf("agent: %w", feature.ErrVersion)
+	}
+	n := len(state) - 4
+	if n < 1 {
+		return errors.New("agent: cut short")
+	}
+	size := int(binary.LittleEndian.Uint32(state[n:]))
+	if size > n-1 {
+		return errors.New("agent: cut short or damaged")
+	}
+	if _, err := e.store.Restore(agentKey+id, state[:n-size]); err != nil {
+		return err
+	}
+	if size == 0 {
+		return nil
+	}
+	return e.restoreTrack(id, state[n-size:n])
+}
+
+// saveOwn yields the engine's own states: the open alerts about what agents share, and the calibration if any agent
+// has acted.
+func (e *Engine) saveOwn(acted bool, yield func(key string, state []byte) error) error {
 	put := func(key string, st any) error {
 		b, err := json.Marshal(st)
 		if err != nil {
 			return fmt.Errorf("%s: %w", key, err)
 		}
 		return yield(key, b)
-	}
-	for _, id := range ids {
-		t := e.tracks[xxhash.Sum64String(id)]
-		st := trackState{Version: trackVersion, Day: t.day, Max: t.max, Open: e.save(t.open), With: t.with}
-		if err := put(trackKey+id, st); err != nil {
-			return err
-		}
 	}
 	for _, k := range slices.Sorted(maps.Keys(e.shared)) {
 		o := e.shared[k]
@@ -143,7 +185,7 @@ func (e *Engine) saveOwn(ids []string, yield func(key string, state []byte) erro
 		}
 	}
 	e.aliased = e.aliased[:0]
-	if len(ids) == 0 {
+	if !acted {
 		return nil
 	}
 	for i, info := range e.infos {
@@ -211,6 +253,13 @@ func (e *Engine) restoreLenses(src []byte, detector int) error {
 // Restore takes one state that Checkpoint yielded, in any order, before the first Observe. The error of a state
 // that this version does not read wraps feature.ErrVersion.
 func (e *Engine) Restore(key string, state []byte) error {
+	if id, ok := strings.CutPrefix(key, agentKey); ok {
+		if err := e.restoreAgent(id, state); err != nil {
+			return err
+		}
+		e.restored()
+		return nil
+	}
 	if own, err := e.store.Restore(key, state); own {
 		return err
 	}
@@ -252,6 +301,13 @@ func (e *Engine) Restore(key string, state []byte) error {
 	if !ok {
 		return fmt.Errorf("state with key %q: nobody's", key)
 	}
+	if !e.linked {
+		return fmt.Errorf("track: %w", feature.ErrVersion) // it stands with its agent since version 7
+	}
+	return e.restoreTrack(id, state)
+}
+
+func (e *Engine) restoreTrack(id string, state []byte) error {
 	var st trackState
 	if err := json.Unmarshal(state, &st); err != nil {
 		return fmt.Errorf("track: %w", err)
@@ -268,4 +324,10 @@ func (e *Engine) Restore(key string, state []byte) error {
 func cutTrack(key string) (id string, ok bool) { return strings.CutPrefix(key, trackKey) }
 
 // StateBytes is about how much memory the agents' states take.
-func (e *Engine) StateBytes() int64 { return e.store.Bytes() }
+func (e *Engine) StateBytes() int64 {
+	n := e.store.Bytes() + int64(len(e.tracks))*trackBytes
+	if e.mem != nil {
+		n += e.mem.folds + e.mem.spills + int64(len(e.mem.away.bits))*8
+	}
+	return n
+}

@@ -24,6 +24,7 @@ func replayCommand() *cobra.Command {
 	var events, alerts, scores, format string
 	var names []string
 	var budget float64
+	var memory int64
 	c := &cobra.Command{
 		Use: "replay", Short: "Run the engine over an NDJSON file, without a broker or a database",
 		Example: "  astray replay --events events.ndjson.zst --alerts - --scores scores.ndjson\n  astray replay --events events.ndjson.zst --alerts findings.ndjson --alerts-format ocsf",
@@ -42,6 +43,9 @@ func replayCommand() *cobra.Command {
 			if budget <= 0 {
 				return usageError{errors.New("--alert-budget: is more than 0")}
 			}
+			if memory < 0 || memory > 1<<20 {
+				return usageError{errors.New("--state-memory: from 0 to 1048576")}
+			}
 			if alerts == "-" && scores == "-" {
 				return usageError{errors.New("--alerts and --scores: only one of them can be standard output")}
 			}
@@ -57,7 +61,7 @@ func replayCommand() *cobra.Command {
 			defer in.Close()
 			return withOutput(scores, cmd.OutOrStdout(), func(scores *bufio.Writer) error {
 				return withOutput(alerts, cmd.OutOrStdout(), func(alerts *bufio.Writer) error {
-					e := detect.New(detect.Config{Budget: budget}, detectors...)
+					e := detect.New(detect.Config{Budget: budget, Memory: memory << 20, Forget: true}, detectors...)
 					return replay(e, in, alerts, alertShape(format), scores, cmd.ErrOrStderr())
 				})
 			})
@@ -69,6 +73,7 @@ func replayCommand() *cobra.Command {
 	alertsFormatFlag(c, &format)
 	f.StringVar(&scores, "scores", "", "write a score line per event to `FILE` (- for standard output)")
 	f.StringSliceVar(&names, "detectors", nil, "run only these `NAMES`, separated by commas")
+	f.Int64Var(&memory, "state-memory", 0, "forget the agents that were not seen for the longest beyond so many `MiB` of state; 0 for no limit")
 	f.Float64Var(&budget, "alert-budget", 1, "false alerts per 1,000 agent-days to aim at")
 	return c
 }

@@ -15,7 +15,8 @@ type Agent struct {
 	resources Recency // objects read
 	values    Recency // services, destinations, actions, keys, networks and clients, told apart by salt
 	dirty     bool
-	closed    bool // is in Store.closed
+	closed    bool  // is in Store.closed
+	size      int32 // as Store.weigh found it
 }
 
 // state is the part of an agent of fixed size. It is stored as it stands here: a change is a new Version.

@@ -113,10 +113,13 @@ type Shared struct {
 	waiting  map[uint64]waiting
 	pools    [NumEntityKinds]crowdPool
 	dirty    bool
+	gone     []uint64 // entities forgotten since the last checkpoint
+
+	maxEntities, maxWaiting int
 }
 
 func newShared() *Shared {
-	return &Shared{entities: map[uint64]*Entity{}, waiting: map[uint64]waiting{}}
+	return &Shared{maxEntities: maxEntities, maxWaiting: maxWaiting, entities: map[uint64]*Entity{}, waiting: map[uint64]waiting{}}
 }
 
 // touch counts one event of an agent with an entity and returns the entity, nil while it belongs to one agent.
@@ -129,7 +132,7 @@ func (s *Shared) touch(kind EntityKind, key uint64, a *Agent, sec int64, name fu
 	if e == nil {
 		w, ok := s.waiting[key]
 		if !ok || w.agent == agent {
-			if !ok && len(s.waiting) >= maxWaiting {
+			if !ok && len(s.waiting) >= s.maxWaiting {
 				s.sweepWaiting()
 			}
 			if !ok && (kind == Template || kind == Object || kind == Source) {
@@ -142,7 +145,7 @@ func (s *Shared) touch(kind EntityKind, key uint64, a *Agent, sec int64, name fu
 			return nil, !ok, before
 		}
 		delete(s.waiting, key)
-		if len(s.entities) >= maxEntities {
+		if len(s.entities) >= s.maxEntities {
 			s.sweep()
 		}
 		e = &Entity{Kind: kind, Key: key, Name: name(), First: int64(w.minute) * 60, Last: sec, window: [NumScales]int64{-1, -1, -1, -1}}
@@ -309,5 +312,6 @@ func (s *Shared) sweep() {
 	slices.SortFunc(all, func(a, b *Entity) int { return cmp.Or(cmp.Compare(a.Last, b.Last), cmp.Compare(a.Key, b.Key)) })
 	for _, e := range all[:len(all)/4] {
 		delete(s.entities, e.Key)
+		s.gone = append(s.gone, e.Key)
 	}
 }

@@ -20,7 +20,7 @@ const (
 
 // Version is the first byte of every state. A state of another version is refused with ErrVersion, and its owner rebuilds
 // what it was a state of from the stored events. A golden of each version stands in detect/testdata.
-const Version = 6
+const Version = 7
 
 // ErrVersion says that a state was written by a version of Astray that this one does not read.
 var ErrVersion error = versionError{}
@@ -74,6 +74,14 @@ func (s *Store) Checkpoint(yield func(key string, state []byte) error) error {
 		}
 		e.dirty = false
 	}
+	for _, k := range s.shared.gone {
+		if s.shared.entities[k] == nil {
+			if err := yield(entityKey+strconv.FormatUint(k, 16), nil); err != nil {
+				return err
+			}
+		}
+	}
+	s.shared.gone = s.shared.gone[:0]
 	var dirty []*Agent
 	for _, a := range s.agents {
 		if a.dirty {
@@ -124,7 +132,7 @@ func (s *Store) Restore(key string, state []byte) (own bool, err error) {
 		a := newAgent(name)
 		a.decode(d, s)
 		if d.err == nil {
-			s.agents[a.Key] = a
+			s.add(a)
 		}
 	}
 	if d.err == nil && len(d.src) > 0 {

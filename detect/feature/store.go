@@ -120,6 +120,8 @@ type Store struct {
 	scanned  int64
 	start    int64 // first event time
 
+	agentBytes int64 // of the agents held
+
 	exchange int // partitions of the exchange, 0 without
 	link     Link
 	linkBuf  []byte
@@ -147,6 +149,9 @@ func newAgent(id string) *Agent {
 // of which nothing is said.
 func (s *Store) cohort(name string) *Cohort {
 	c := s.cohorts[name]
+	if c == nil && len(s.cohorts) >= maxCohorts && name != "" {
+		return s.cohort("") // names that producers make up must not fill the memory
+	}
 	if c == nil {
 		c = &Cohort{Name: strings.Clone(name), parent: s.fleet}
 		s.cohorts[c.Name] = c
@@ -159,10 +164,7 @@ func (s *Store) cohort(name string) *Cohort {
 
 // Bytes is about how much memory the agents' states take: the structures and the tables they have grown.
 func (s *Store) Bytes() int64 {
-	var n int64
-	for _, a := range s.agents {
-		n += int64(unsafe.Sizeof(*a)) + int64(len(a.ID)+a.resources.bytes()+a.values.bytes())
-	}
+	n := s.agentBytes
 	for _, e := range s.shared.entities {
 		n += int64(unsafe.Sizeof(*e)) + int64(e.members.bytes()+24*cap(e.posts)+16*cap(e.Names)+len(e.Name))
 	}
@@ -190,11 +192,14 @@ func (s *Store) agent(ev *event.Event) *Agent {
 	if a == nil {
 		a = newAgent(strings.Clone(ev.AgentID))
 		a.First = ev.Time
-		s.agents[key] = a
+		s.add(a)
 		s.fleet.Agents++
 	}
 	if a.Cohort == nil || a.Cohort.Name != ev.Cohort && ev.Cohort != "" {
 		c := s.cohort(ev.Cohort)
+		if c == a.Cohort {
+			return a
+		}
 		for g := c; g != s.fleet; g = g.parent {
 			g.Agents++
 			g.dirty = true
@@ -293,6 +298,7 @@ func (s *Store) Update(ev *event.Event) *View {
 			v.add(&in, ReceivedKB, float32(ev.ResponseBytes)/1024)
 		}
 	}
+	s.weigh(a)
 	return v
 }
 

@@ -157,7 +157,11 @@ func TestReplacedStatesAreDropped(t *testing.T) {
 		}
 		return fmt.Sprint(got)
 	}
+	save(4, "forgotten")
 	save(5, "once")
+	if err := store.SaveStates(ctx, at(1, 6), []pipeline.State{{Key: "forgotten"}}); err != nil {
+		t.Fatal(err)
+	}
 	last := int64(0)
 	for i := range int64(70) { // more than a turn of pruning
 		last = 10 + i
@@ -177,7 +181,10 @@ func TestReplacedStatesAreDropped(t *testing.T) {
 	}
 	var rows uint64
 	if err := conn.QueryRow(ctx, "SELECT count() FROM agent_state").Scan(&rows); err != nil || rows > 30 {
-		t.Errorf("%d rows are left of 213 (%v)", rows, err)
+		t.Errorf("%d rows are left of 215 (%v)", rows, err)
+	}
+	if err := conn.QueryRow(ctx, "SELECT count() FROM agent_state WHERE key = 'forgotten'").Scan(&rows); err != nil || rows > 0 {
+		t.Errorf("%d rows are left of what is forgotten (%v)", rows, err)
 	}
 	if got := load(at(1, last)); got != committed {
 		t.Errorf("after pruning: got %s, want %s", got, committed)
@@ -190,6 +197,35 @@ func TestReplacedStatesAreDropped(t *testing.T) {
 	}
 	if got := load(at(2, last+100)); got != committed {
 		t.Errorf("states of the owner before count: got %s, want %s", got, committed)
+	}
+}
+
+// The states that are asked for come back, the newest of each, whatever their keys look like.
+func TestStatesComeBackByKey(t *testing.T) {
+	_, _, store := database(t)
+	ctx := t.Context()
+	cp := pipeline.Checkpoint{Topic: "t", Partition: 1, Epoch: 1, Offset: 1}
+	hostile := "agent/x' OR 1=1 -- \\ \x00 é"
+	for ; cp.Offset < 4; cp.Offset++ {
+		states := []pipeline.State{{Key: hostile, Data: fmt.Append(nil, cp.Offset)}, {Key: "agent/b", Data: fmt.Append(nil, cp.Offset)}, {Key: "agent/gone"}}
+		if err := store.SaveStates(ctx, cp, states[:4-cp.Offset]); err != nil {
+			t.Fatal(err)
+		}
+	}
+	got := map[string]string{}
+	keys := []string{hostile, "agent/b", "agent/gone", "agent/unknown"}
+	for range 5000 {
+		keys = append(keys, "agent/"+strings.Repeat("k", 200)+fmt.Sprint(len(keys)))
+	}
+	if err := store.States(ctx, cp, keys, func(k string, d []byte) error { got[k] = string(d); return nil }); err != nil {
+		t.Fatal(err)
+	}
+	if want := map[string]string{hostile: "3", "agent/b": "2"}; !reflect.DeepEqual(got, want) {
+		t.Errorf("got %q, want %q", got, want)
+	}
+	cp.Partition = 2
+	if err := store.States(ctx, cp, keys, func(k string, _ []byte) error { t.Errorf("another partition's %q", k); return nil }); err != nil {
+		t.Fatal(err)
 	}
 }
 

@@ -28,6 +28,9 @@ import (
 //	astray_restore_seconds                       time to take a partition over (histogram)
 //	astray_states_rebuilt_total                  states that could not be restored and start anew
 //	astray_retries_total{op}                     attempts that failed and were made again, by operation
+//	astray_agents_folded_total                   agents seen once whose state was made small until they return
+//	astray_agents_evicted_total                  agents whose state is in the store alone, for want of memory
+//	astray_agents_returned_total                 agents whose state was brought back
 //	astray_links_total                           links handed to the exchange: what events say about what agents share
 //	astray_ownership_lost_total                  workers that stopped because another owner had claimed their partition
 type Metrics struct {
@@ -42,6 +45,7 @@ type Metrics struct {
 	states, statesBytes, rebuilt              prometheus.Counter
 	retries                                   *prometheus.CounterVec
 	lost, links                               prometheus.Counter
+	folded, evicted, returned                 prometheus.Counter
 }
 
 // Beside returns metrics for workers on another topic of the same process: what is told by topic, of checkpoints, alerts
@@ -101,6 +105,9 @@ func NewMetrics(reg prometheus.Registerer) *Metrics {
 		statesBytes:       counter("checkpoint_bytes_total", "Bytes of entity states written with checkpoints."),
 		rebuilt:           counter("states_rebuilt_total", "States that could not be restored and start anew."),
 		retries:           counters("retries_total", "Attempts that failed and were made again, by operation.", "op"),
+		folded:            counter("agents_folded_total", "Agents seen once whose state was made small until they return."),
+		evicted:           counter("agents_evicted_total", "Agents whose state went to the store, for want of memory."),
+		returned:          counter("agents_returned_total", "Agents whose state was brought back."),
 		links:             counter("links_total", "Links handed to the exchange: what events say about what agents share."),
 		lost:              counter("ownership_lost_total", "Workers that stopped because another owner had claimed their partition."),
 	}

@@ -55,6 +55,28 @@ type Linker interface {
 	Links(yield func(partition int, data []byte))
 }
 
+// Evictor is an Engine that lets go of states for want of memory, and wants them back when it needs them. They are those
+// that its checkpoints have yielded.
+type Evictor interface {
+	// Away yields the keys of states that the event needs and that are, if they are, in the store alone. It is asked of
+	// all events of a batch before the first is observed.
+	Away(ev *event.Event, yield func(key string))
+	// Bring gives a state back.
+	Bring(key string, state []byte) error
+	// Full is asked after every batch. It reports whether what waits for a checkpoint takes so much memory that one is due.
+	Full() bool
+	// Saved says that everything that the first n calls of Checkpoint yielded is in the store.
+	Saved(n uint64)
+	// Moved counts the agents that were made small, were let go of, and came back.
+	Moved() (folded, evicted, returned uint64)
+}
+
+// Returner is a Store that an Evictor's states can be asked of.
+type Returner interface {
+	// States yields the newest state of each of the keys that has one.
+	States(ctx context.Context, cp Checkpoint, keys []string, yield func(key string, state []byte) error) error
+}
+
 // Historian is a Store that can tell the events themselves, for an engine whose states are of an unknown version.
 type Historian interface {
 	// History yields the stored events of the partition before cp.Offset in the order in which they were observed. The

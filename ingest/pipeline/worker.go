@@ -203,6 +203,14 @@ type partition struct {
 	alerts     []*alert.Alert
 	revisions  map[string]struct{} // ids of alerts opened, to tell updates; bounded
 	dead       []DeadLetter
+	evictor    Evictor // nil if the engine is none, or the store no Returner
+	returner   Returner
+	away       map[string]struct{}
+	moved      [3]uint64     // as Evictor.Moved said last
+	saves      uint64        // calls of the engine's Checkpoint
+	savedCalls atomic.Uint64 // … of these, those whose states are in the store
+	savedSeen  uint64
+	full       bool         // a checkpoint is due for want of memory
 	linker     Linker       // nil without an exchange
 	frames     []link.Frame // one for each partition of the exchange, open
 	linked     int          // records in frames
@@ -233,6 +241,7 @@ type unit struct {
 	cp        *Checkpoint // nil unless the unit completes a checkpoint
 	base      int64       // of cp's offset
 	began     time.Time   // of the checkpoint
+	saves     uint64      // which it is of this engine's
 }
 
 const (
@@ -263,6 +272,11 @@ func (p *partition) run(ctx context.Context) error {
 	}
 	p.block = <-p.blocks
 	p.atEnd.Store(-1)
+	if e, ok := p.engine.(Evictor); ok {
+		if p.returner, ok = p.cfg.Store.(Returner); ok {
+			p.evictor, p.away = e, map[string]struct{}{}
+		}
+	}
 	if p.cfg.Exchange != nil {
 		var ok bool
 		if p.linker, ok = p.engine.(Linker); !ok {
@@ -520,7 +534,7 @@ func (p *partition) observe(ctx context.Context, decoded <-chan *batch) error {
 		now := p.cfg.Now()
 		p.gauges(now)
 		switch {
-		case p.pos != p.captured && now.Sub(p.capturedAt) >= p.cfg.CheckpointEvery:
+		case p.pos != p.captured && (p.full || now.Sub(p.capturedAt) >= p.cfg.CheckpointEvery):
 			if err := p.checkpoint(ctx); err != nil {
 				return err
 			}
@@ -592,6 +606,9 @@ func (p *partition) process(ctx context.Context, b *batch) error {
 			late++
 		}
 	}
+	if err := p.bring(ctx, b); err != nil {
+		return err
+	}
 	t0 := time.Now()
 	for i := range b.events {
 		if !b.refs[i].skip {
@@ -602,6 +619,10 @@ func (p *partition) process(ctx context.Context, b *batch) error {
 		}
 	}
 	p.m.detectSeconds.Add(time.Since(t0).Seconds())
+	if p.evictor != nil {
+		p.full = p.evictor.Full()
+		p.count()
+	}
 	for i := range b.events {
 		r := &b.refs[i]
 		if r.skip {
@@ -643,6 +664,50 @@ func (p *partition) process(ctx context.Context, b *batch) error {
 		p.alertSince = now
 	}
 	return nil
+}
+
+// bring asks the store for the states that the batch needs and that the engine has let go of.
+func (p *partition) bring(ctx context.Context, b *batch) error {
+	if p.evictor == nil {
+		return nil
+	}
+	if n := p.savedCalls.Load(); n != p.savedSeen {
+		p.savedSeen = n
+		p.evictor.Saved(n)
+	}
+	for i := range b.events {
+		if !b.refs[i].skip {
+			p.evictor.Away(&b.events[i], func(key string) { p.away[key] = struct{}{} })
+		}
+	}
+	if len(p.away) == 0 {
+		return nil
+	}
+	keys := slices.Sorted(maps.Keys(p.away))
+	clear(p.away)
+	return p.retry(ctx, "return_states", func(ctx context.Context) error {
+		return p.returner.States(ctx, p.claim, keys, func(key string, state []byte) error {
+			if err := p.evictor.Bring(key, state); err != nil {
+				p.m.rebuilt.Inc()
+				p.log.Warn("pipeline: a state cannot be brought back, its entity starts anew", "bytes", len(state), "err", err)
+			}
+			return nil
+		})
+	})
+}
+
+// count tells how many agents were moved for want of memory, and what to do the first time that some had to go.
+func (p *partition) count() {
+	folded, evicted, returned := p.evictor.Moved()
+	now := [3]uint64{folded, evicted, returned}
+	if evicted > 0 && p.moved[1] == 0 {
+		p.log.Warn("pipeline: the states of agents fill their memory: those that were not seen for the longest go to the database until they return; if they return often (astray_agents_returned_total), raise detect.state_memory",
+			"evicted", evicted, "agents", p.engine.Agents(), "bytes", p.engine.StateBytes())
+	}
+	p.m.folded.Add(float64(now[0] - p.moved[0]))
+	p.m.evicted.Add(float64(now[1] - p.moved[1]))
+	p.m.returned.Add(float64(now[2] - p.moved[2]))
+	p.moved = now
 }
 
 // link keeps what the event observed last says to the exchange.
@@ -776,7 +841,8 @@ func (p *partition) checkpoint(ctx context.Context) error {
 	if err != nil {
 		return fmt.Errorf("pipeline: checkpoint of %s/%d at %d: %w", p.topic, p.part, p.pos, err)
 	}
-	u := unit{states: chunk, at: p.pos, base: p.base, began: now}
+	p.saves++
+	u := unit{states: chunk, at: p.pos, base: p.base, began: now, saves: p.saves}
 	p.engine.Baselines(func(s *baseline.Summary) {
 		c := *s
 		c.EntityID, c.Feature, c.EntityKind = strings.Clone(s.EntityID), strings.Clone(s.Feature), strings.Clone(s.EntityKind)

@@ -97,6 +97,7 @@ func (p *partition) writeUnit(ctx context.Context, u unit) error {
 	if err := p.owned(ctx, "checkpoint", func(ctx context.Context) error { return st.SaveCheckpoint(ctx, *u.cp) }); err != nil {
 		return err
 	}
+	p.savedCalls.Store(u.saves)
 	p.point(AfterCheckpoint)
 	p.m.checkpointSeconds.Observe(p.cfg.Now().Sub(u.began).Seconds())
 	// The group's offset is for people and for lag monitors. The checkpoint is the truth, so a commit that fails,

@@ -55,7 +55,7 @@ type Config struct {
 	Detect      detect.Config
 	Detectors   []string // names; default all
 	Receive     Receive
-	StateMemory int64 // bytes that the state of agents may take before it is warned of; 0: any
+	StateMemory int64 // bytes that the state of agents may take, over all partitions of the topic; 0: any
 
 	InsertTimeout   time.Duration // default clickhouse.DefaultInsertTimeout
 	BlockRows       int
@@ -241,6 +241,10 @@ func Run(ctx context.Context, stop <-chan struct{}, cfg Config) (err error) {
 	if err != nil {
 		return err
 	}
+	if cfg.StateMemory > 0 {
+		// The same share for every partition, whoever owns it: what is where depends on its events alone.
+		cfg.Detect.Memory = max(cfg.StateMemory/int64(sources), 1<<20)
+	}
 	var links *linksTopic
 	if cfg.Links == LinksTopic || cfg.Links == LinksAuto && sources > 1 {
 		err = begin.await(ctx, stop, "the topic "+cfg.LinksTopic, func(ctx context.Context) (err error) {
@@ -302,9 +306,6 @@ func Run(ctx context.Context, stop <-chan struct{}, cfg Config) (err error) {
 	if gather, ok := cfg.Registry.(prometheus.Gatherer); ok {
 		wg.Go(func() { watchLoad(background, gather, cfg.LoadEvery, log) })
 	}
-	if gather, ok := cfg.Registry.(prometheus.Gatherer); ok && cfg.StateMemory > 0 {
-		wg.Go(func() { watchState(background, gather, cfg.StateMemory, log) })
-	}
 	// The exchange ends last. What it has not read then stays on the topic for whoever reads next.
 	enough, joined := make(chan struct{}), make(chan error, 1)
 	go func() { joined <- join(ctx, enough) }()
@@ -325,40 +326,6 @@ func schemaCurrent(ctx context.Context, dsn string) error {
 		}
 	}
 	return nil
-}
-
-// watchState warns when the state of agents takes more memory than it should.
-func watchState(ctx context.Context, gather prometheus.Gatherer, limit int64, log *slog.Logger) {
-	tick := time.NewTicker(10 * time.Second)
-	defer tick.Stop()
-	over := false
-	for {
-		select {
-		case <-tick.C:
-		case <-ctx.Done():
-			return
-		}
-		families, err := gather.Gather()
-		if err != nil {
-			continue // whoever scrapes is told
-		}
-		total := 0.0
-		for _, f := range families {
-			if f.GetName() == "astray_state_bytes" {
-				for _, m := range f.GetMetric() {
-					total += m.GetGauge().GetValue()
-				}
-			}
-		}
-		if now := total > float64(limit); now != over {
-			over = now
-			if over {
-				log.Warn("app: the state of agents takes more than detect.state_memory; add an instance, so that each has fewer partitions, or raise the limit", "bytes", int64(total), "limit", limit)
-			} else {
-				log.Info("app: the state of agents is within detect.state_memory again", "bytes", int64(total))
-			}
-		}
-	}
 }
 
 // sink copies alerts and dead letters to their topics.

@@ -113,6 +113,7 @@ type store interface {
 	pipeline.Store
 	pipeline.Recaller
 	pipeline.Historian
+	pipeline.Returner
 }
 
 func (s dammedStore) WriteDeadLetters(ctx context.Context, letters []pipeline.DeadLetter) error {

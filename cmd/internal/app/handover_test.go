@@ -7,6 +7,8 @@ import (
 	"time"
 
 	native "github.com/ClickHouse/clickhouse-go/v2"
+
+	"github.com/astray-dev/astray/ingest/kafka"
 )
 
 // crew is instances of one group that are started again when they end by themselves, as whatever supervises them would.
@@ -149,4 +151,50 @@ func TestStatesOfAnUnknownVersionAreRebuiltFromHistory(t *testing.T) {
 	calm := life{Brokers: s.brokers, DSN: s.database(t, ctx, "calm"), Group: "calm"}
 	s.finish(t, ctx, "calm", calm)
 	s.compare(t, ctx, "states-of-an-unknown-version", "calm", "old")
+}
+
+// newcomers produces events of ids that were never seen before, each at a service of its own: a crowd at one would be told of.
+func (s *stage) newcomers(t *testing.T, ctx context.Context, n int) {
+	t.Helper()
+	at := s.start.Add(time.Duration(s.minute) * time.Minute).UnixMilli()
+	s.minutes[at/1000] += uint64(n)
+	out := make([]kafka.Message, n)
+	for i := range out {
+		s.ids++
+		out[i] = kafka.Message{Key: fmt.Append(nil, "bot-", s.ids), Value: fmt.Appendf(nil,
+			`{"id":"e%d","time":%d,"kind":"api_call","agent_id":"bot-%d","action":"post.get","service":"s%d","cohort":"bots","resource":"post/%d"}`, s.ids, at+int64(i)/10, s.ids, s.ids, i%50)}
+	}
+	s.minute++
+	if err := s.producer.Produce(ctx, out...); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// A flood of new ids drives the known agents out of an engine that may keep little, and it is killed in the middle. Their
+// states come back from the database when they return: what is found is what an engine finds that keeps everything.
+func TestKilledInAFloodOfNewAgentsTheStatesComeBack(t *testing.T) {
+	if underRace {
+		t.Skip("too slow under the race detector: make test-faults runs it")
+	}
+	ctx, cancel := context.WithTimeout(t.Context(), 5*time.Minute)
+	defer cancel()
+	s := newStage(t, ctx, 3)
+	s.produce(t, ctx, 2000, -1)
+	small := life{Brokers: s.brokers, DSN: s.database(t, ctx, "small"), Group: "small", Memory: 1 << 20}
+	c := &crew{t, map[*process]life{}}
+	first := c.launch(small)
+	s.stored(t, ctx, "small", c)
+	s.newcomers(t, ctx, 8000)
+	c.kill(first)
+	c.launch(small)
+	s.newcomers(t, ctx, 8000)
+	for scraper := range 6 {
+		s.produce(t, ctx, 5, scraper)
+		s.newcomers(t, ctx, 1000)
+	}
+	s.stored(t, ctx, "small", c)
+	c.dismiss()
+	calm := life{Brokers: s.brokers, DSN: s.database(t, ctx, "calm"), Group: "calm"}
+	s.finish(t, ctx, "calm", calm)
+	s.compare(t, ctx, "a-flood-of-new-ids-in-little-memory-one-kill", "calm", "small")
 }

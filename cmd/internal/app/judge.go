@@ -217,6 +217,39 @@ func (e *judged) Links(yield func(partition int, data []byte)) {
 	}
 }
 
+// What follows passes the calls of pipeline.Evictor on to an engine that is one.
+
+func (e *judged) Away(ev *event.Event, yield func(key string)) {
+	if x, ok := e.Engine.(pipeline.Evictor); ok {
+		x.Away(ev, yield)
+	}
+}
+
+func (e *judged) Bring(key string, state []byte) error {
+	if x, ok := e.Engine.(pipeline.Evictor); ok {
+		return x.Bring(key, state)
+	}
+	return e.Restore(key, state)
+}
+
+func (e *judged) Full() bool {
+	x, ok := e.Engine.(pipeline.Evictor)
+	return ok && x.Full()
+}
+
+func (e *judged) Saved(n uint64) {
+	if x, ok := e.Engine.(pipeline.Evictor); ok {
+		x.Saved(n)
+	}
+}
+
+func (e *judged) Moved() (folded, evicted, returned uint64) {
+	if x, ok := e.Engine.(pipeline.Evictor); ok {
+		return x.Moved()
+	}
+	return 0, 0, 0
+}
+
 // learn hands the engine the verdicts that are new to it.
 func (e *judged) learn() {
 	e.turn = e.j.turns.Load()

@@ -47,6 +47,7 @@ type life struct {
 	LoadEvery time.Duration // how often it looks whether it keeps up
 	// FetchBytes is how much one fetch may bring, default 32 KiB, so that there are many.
 	FetchBytes int
+	Memory     int64 // for the states of agents, 0: any
 }
 
 // maybeEngine runs the engine if this process was started to be one, and does not return then. The engine stops
@@ -69,7 +70,7 @@ func maybeEngine() {
 	visits := 0
 	cfg := app.Config{Brokers: l.Brokers, DSN: l.DSN, Group: l.Group, DuplicateWindow: 10_000,
 		BlockRows: 100, BlockAge: 20 * time.Millisecond, AlertAge: 5 * time.Millisecond, CheckpointEvery: 30 * time.Millisecond,
-		InsertTimeout: cmp.Or(l.InsertTimeout, 5*time.Second), EventsTopic: l.Topic, LoadEvery: l.LoadEvery,
+		InsertTimeout: cmp.Or(l.InsertTimeout, 5*time.Second), EventsTopic: l.Topic, StateMemory: l.Memory, LoadEvery: l.LoadEvery,
 		Kafka: kafka.Config{SessionTimeout: time.Second, HeartbeatInterval: 100 * time.Millisecond, FetchMaxWait: 20 * time.Millisecond, FetchMaxBytes: cmp.Or(l.FetchBytes, 32<<10)},
 		Failpoint: func(point string) {
 			mu.Lock()
