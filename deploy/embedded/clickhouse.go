@@ -53,6 +53,7 @@ type Options struct {
 	TCPPort, HTTPPort int    // default: ports that are free
 	Database          string // where Analyst may append, default "default"
 	Memory            int64  // bound for the server, bytes, default 4 GB
+	Passwords         bool   // the users need passwords on loopback, too
 	// Restart starts the server again when it ends by itself, on the same ports and data, until Stop or Kill.
 	// Restarted is told of each, with how long it took for the server to answer again or why it does not.
 	Restart   bool
@@ -103,7 +104,7 @@ func StartClickHouse(ctx context.Context, opt Options) (*Server, error) {
 		if opt.HTTPPort != 0 {
 			s.httpPort = opt.HTTPPort
 		}
-		if !ip.IsLoopback() {
+		if !ip.IsLoopback() || opt.Passwords {
 			for _, u := range []string{Writer, Analyst, Responder} {
 				s.passwords[u] = rand.Text()
 			}
@@ -404,7 +405,7 @@ func (s *Server) config() ([]byte, error) {
 		Users  []user
 	}{s.opt.Memory, []user{
 		{Writer, hash(Writer), "default", ""},
-		{Analyst, hash(Analyst), "reader", fmt.Sprintf("%s; GRANT INSERT ON %[2]s.alert_actions; GRANT INSERT ON %[2]s.suppressions", read, backtick(s.opt.Database))},
+		{Analyst, hash(Analyst), "reader", fmt.Sprintf("%s; GRANT INSERT ON %[2]s.alert_actions; GRANT INSERT ON %[2]s.suppressions; GRANT INSERT ON %[2]s.dead_letter_actions", read, backtick(s.opt.Database))},
 		{Responder, hash(Responder), "reader", read},
 	}})
 	return b.Bytes(), err

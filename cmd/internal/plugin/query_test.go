@@ -7,8 +7,6 @@ import (
 	"errors"
 	"fmt"
 	"net"
-	"net/http"
-	"net/http/httptest"
 	"strings"
 	"sync"
 	"testing"
@@ -200,21 +198,20 @@ func TestHealth(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	// What ClickHouse says to a wrong password, from a server that says nothing else.
-	locked := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
-		w.Header().Set("X-ClickHouse-Exception-Code", "516")
-		w.WriteHeader(http.StatusForbidden)
-		fmt.Fprint(w, "Code: 516. DB::Exception: analyst: Authentication failed: password is incorrect, or there is no user with such name. (AUTHENTICATION_FAILED)")
-	}))
-	defer locked.Close()
+	locked, err := embedded.StartClickHouse(ctx, embedded.Options{Dir: t.TempDir(), Passwords: true})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer locked.Kill()
+	lock := strings.TrimSuffix(strings.TrimPrefix(locked.HTTPURL(), "http://"), "/")
 	for name, c := range map[string]struct {
 		set  map[string]any
 		want string
 	}{
 		"nobody there":     {map[string]any{"address": nobody}, "is unreachable: nothing listens there"},
 		"no such host":     {map[string]any{"address": "no-such-host.invalid:9000"}, "is unreachable"},
-		"wrong password":   {map[string]any{"address": web, "protocol": "http", "username": "intruder"}, `refuses user "intruder": wrong user or password`},
-		"locked":           {map[string]any{"address": strings.TrimPrefix(locked.URL, "http://"), "protocol": "http"}, "wrong user or password"},
+		"no such user":     {map[string]any{"address": web, "protocol": "http", "username": "intruder"}, `refuses user "intruder": wrong user or password`},
+		"wrong password":   {map[string]any{"address": lock, "protocol": "http"}, `refuses user "analyst": wrong user or password`},
 		"no database":      {map[string]any{"address": web, "protocol": "http", "database": "moon", "username": "default"}, `has no database "moon"`},
 		"no schema":        {map[string]any{"address": web, "protocol": "http", "database": "bare", "username": "default"}, `database "bare" holds no Astray schema; run `},
 		"old schema":       {map[string]any{"address": web, "protocol": "http", "database": "old", "username": "default"}, `in database "old" is version 2, this plugin needs 5 or newer`},
@@ -232,11 +229,34 @@ func TestHealth(t *testing.T) {
 			t.Errorf("%s: %v %q, want %q", name, status, message, c.want)
 		}
 	}
+	in := appContext(t, "Admin", func(m map[string]any) { m["address"], m["protocol"] = lock, "http" })
+	in.AppInstanceSettings.DecryptedSecureJSONData = map[string]string{"password": locked.Password(embedded.Analyst)}
+	in.AppInstanceSettings.Updated = in.AppInstanceSettings.Updated.Add(time.Second)
+	if _, message := check(in); !strings.Contains(message, "holds no Astray schema") {
+		t.Errorf("the right password: %q", message)
+	}
 	if status, message := check(appContext(t, "Viewer", func(m map[string]any) { m["address"], m["protocol"] = web, "http" })); status != backend.HealthStatusOk {
 		t.Errorf("over HTTP: %q", message)
 	}
 	if res := ask(t, h, appContext(t, "Viewer", func(m map[string]any) { m["address"] = nobody }), `{"queryType":"alerts"}`); res.Error == nil || !strings.Contains(res.Error.Error(), "nothing listens there") {
 		t.Errorf("a query of nobody: %v", res.Error)
+	}
+}
+
+// The analyst, as whom people work, may append what they decide, and nothing else.
+func TestAnalystAppends(t *testing.T) {
+	i, err := newHandler(t).instance(t.Context(), datasourceContext(t, "Editor"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	conn := i.Reader.Ledger().Conn()
+	if err := conn.Exec(t.Context(), "INSERT INTO dead_letter_actions (topic, partition, offset, idx, who, action, why) VALUES ('t', 0, 1, 0, 'ann', 'discard', '')"); err != nil {
+		t.Errorf("a note on a dead letter: %v", err)
+	}
+	for _, sql := range []string{"INSERT INTO alerts (id) VALUES ('x')", "ALTER TABLE alert_actions DELETE WHERE 1", "TRUNCATE TABLE suppressions", "DROP TABLE events"} {
+		if err := conn.Exec(t.Context(), sql); err == nil || !strings.Contains(err.Error(), "Not enough privileges") {
+			t.Errorf("%s: %v", sql, err)
+		}
 	}
 }
 

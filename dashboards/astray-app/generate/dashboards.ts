@@ -251,12 +251,14 @@ function investigation() {
       ).gridPos(place(0, 0, 24, 12))
     )
     .withPanel(
-      graph('Who used the credential', { kind: 'credential', id: '$credential' }).gridPos(place(0, 12, 12, 10))
+      graph('Who used the credential', { kind: 'credential', id: '$credential' })
+        .noValue('Name a credential above')
+        .gridPos(place(0, 12, 12, 10))
     )
     .withPanel(
-      tableOf('What the credential reached', { queryType: 'blast', kind: 'credential', id: '$credential' }).gridPos(
-        place(12, 12, 12, 10)
-      )
+      tableOf('What the credential reached', { queryType: 'blast', kind: 'credential', id: '$credential' })
+        .noValue('Name a credential above')
+        .gridPos(place(12, 12, 12, 10))
     )
     .withPanel(alertList('Alerts of this time', {}).gridPos(place(0, 22, 24, 10)));
 }
