@@ -11,6 +11,7 @@ import (
 
 	"gonum.org/v1/gonum/stat/distuv"
 
+	"github.com/astray-dev/astray/detect"
 	"github.com/astray-dev/astray/detect/catalog"
 )
 
@@ -350,17 +351,22 @@ func (r *report) quietSeeds(b *strings.Builder) {
 		}
 		t.row(cells...)
 	}
-	all := catalog.All()
-	fmt.Fprintf(b, "\nEach of the %d detectors has an equal part of the budget. Its alerts, over those that its part allows in all worlds:\n", len(all))
+	var names []string
+	for _, s := range detect.New(detect.Config{Budget: 1}, catalog.All()...).Shares() {
+		if s.Budget > 0 {
+			names = append(names, s.Detector)
+		}
+	}
+	fmt.Fprintf(b, "\nEach of the %d detectors that alert has an equal part of the budget. Its alerts, over those that its part allows in all worlds:\n", len(names))
 	heads = []string{"detector"}
 	for _, budget := range budgets {
-		heads = append(heads, fmt.Sprintf("at %g (allowed %.1f)", budget, budget*days/1000/float64(len(all))))
+		heads = append(heads, fmt.Sprintf("at %g (allowed %.1f)", budget, budget*days/1000/float64(len(names))))
 	}
 	t = newTable(b, heads...)
-	for _, d := range all {
-		cells := []string{d.Info().Name}
+	for _, name := range names {
+		cells := []string{name}
 		for j := range budgets {
-			cells = append(cells, fmt.Sprint(by[j][d.Info().Name]))
+			cells = append(cells, fmt.Sprint(by[j][name]))
 		}
 		t.row(cells...)
 	}
