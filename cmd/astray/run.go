@@ -81,7 +81,7 @@ func appConfig(c *config.Config, log *slog.Logger) app.Config {
 		LinksTopic: c.Kafka.LinksTopic, LinkPartitions: c.Kafka.LinkPartitions, Links: c.Detect.Links,
 		Detect: detect.Config{Budget: c.Detect.AlertBudget, Gap: c.Detect.EpisodeGap}, Detectors: c.Detect.Detectors, StateMemory: c.Detect.StateMemory,
 		InsertTimeout: c.ClickHouse.InsertTimeout, BlockRows: c.Pipeline.BlockRows, BlockAge: c.Pipeline.BlockAge, AlertAge: c.Pipeline.AlertAge,
-		CheckpointEvery: c.Pipeline.CheckpointEvery, LateAfter: c.Pipeline.LateAfter, DuplicateWindow: c.Pipeline.DuplicateWindow, Retention: keep,
+		CheckpointEvery: c.Pipeline.CheckpointEvery, LateAfter: c.Pipeline.LateAfter, DuplicateWindow: c.Pipeline.DuplicateWindow, DuplicateMemory: c.Pipeline.DuplicateMemory, Retention: keep,
 		FingerprintKey: c.FingerprintKey, Suppressions: c.Triage.Suppressions, Poll: c.Triage.Poll,
 		DeadRowsPerHour: c.DeadLetters.RowsPerHour, DeadBytesPerHour: c.DeadLetters.BytesPerHour,
 		Version: build().Version, Log: log,

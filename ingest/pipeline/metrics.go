@@ -10,6 +10,7 @@ import (
 //	astray_events_stored_total                   rows stored by this process
 //	astray_events_repeated_total                 rows found stored already after a restart, and not stored again
 //	astray_events_duplicate_total                events with an id that was there before on the same day, left out
+//	astray_events_doubted_total                  events whose id the store was asked about
 //	astray_events_late_total                     events more than an hour behind their partition, stored and marked
 //	astray_dead_letters_total{code}              messages rejected, by reason
 //	astray_dead_letters_uncopied_total           dead letters in the store that could not be copied to the topic
@@ -45,7 +46,7 @@ type Metrics struct {
 	states, statesBytes, rebuilt              prometheus.Counter
 	retries                                   *prometheus.CounterVec
 	lost, links                               prometheus.Counter
-	folded, evicted, returned                 prometheus.Counter
+	folded, evicted, returned, doubted        prometheus.Counter
 }
 
 // Beside returns metrics for workers on another topic of the same process: what is told by topic, of checkpoints, alerts
@@ -108,6 +109,7 @@ func NewMetrics(reg prometheus.Registerer) *Metrics {
 		folded:            counter("agents_folded_total", "Agents seen once whose state was made small until they return."),
 		evicted:           counter("agents_evicted_total", "Agents whose state went to the store, for want of memory."),
 		returned:          counter("agents_returned_total", "Agents whose state was brought back."),
+		doubted:           counter("events_doubted_total", "Events whose id the store was asked about."),
 		links:             counter("links_total", "Links handed to the exchange: what events say about what agents share."),
 		lost:              counter("ownership_lost_total", "Workers that stopped because another owner had claimed their partition."),
 	}

@@ -40,7 +40,10 @@ type Config struct {
 	NewDecode func() Decode
 	// NewDeduper makes the memory of ids; nil takes every event for new.
 	NewDeduper func() Deduper
-	Sink       Sink // nil: alerts and dead letters go to the store only
+	// DuplicateMemory is how much memory of a partition tells which ids the store must be asked about, in bytes, so that an
+	// id is found again within its day, when the Deduper has forgotten it. 0, or a store that is no Registrar: none is.
+	DuplicateMemory int64
+	Sink            Sink // nil: alerts and dead letters go to the store only
 	// Exchange is told what crosses partitions, nil when nothing does. The engines are Linkers then.
 	Exchange Exchange
 	// LinkEvery is how often the exchange is told at least how far the partition has come, default 1 s.
@@ -174,10 +177,12 @@ type partition struct {
 	log   *slog.Logger
 	m     *Metrics
 
-	engine Engine
-	dedupe Deduper
-	claim  Checkpoint      // what this owner claimed the partition with
-	stored map[int32]int64 // day -> highest position stored before this owner came
+	engine    Engine
+	dedupe    Deduper
+	days      *days // nil without
+	registrar Registrar
+	claim     Checkpoint      // what this owner claimed the partition with
+	stored    map[int32]int64 // day -> highest position stored before this owner came
 	// outdated is the keys of states of an unknown version, until a checkpoint has replaced or removed them.
 	outdated map[string]struct{}
 
@@ -407,6 +412,7 @@ func (p *partition) takeOver(ctx context.Context) error {
 		if err := p.seed(ctx); err != nil {
 			return err
 		}
+		p.seedDays(ctx)
 	}
 	p.pos, p.saidOf = p.claim.Offset, p.of
 	p.tookOverAt = max(p.tookOverAt, p.watermark)
@@ -590,12 +596,14 @@ func (p *partition) process(ctx context.Context, b *batch) error {
 		return nil
 	}
 
-	var duplicates, late, repeated int
+	var late, repeated int
+	duplicates, err := p.duplicates(ctx, b)
+	if err != nil {
+		return err
+	}
 	for i := range b.events {
 		ev, r := &b.events[i], &b.refs[i]
-		if p.dedupe != nil && p.dedupe.Duplicate(ev) {
-			r.skip = true
-			duplicates++
+		if r.skip {
 			continue
 		}
 		// An event's own time moves the watermark only as far as its record's timestamp: one agent with a clock

@@ -64,6 +64,7 @@ type Config struct {
 	CheckpointEvery time.Duration
 	LateAfter       time.Duration
 	DuplicateWindow int                      // ids remembered per partition; 0: none
+	DuplicateMemory int64                    // bytes per partition for the ids of whole days; 0: none are remembered
 	Retention       map[string]time.Duration // by table; those not named keep what the schema says
 
 	FingerprintKey []byte
@@ -270,7 +271,12 @@ func Run(ctx context.Context, stop <-chan struct{}, cfg Config) (err error) {
 		LateAfter: cfg.LateAfter, WriteTimeout: cfg.InsertTimeout, Failpoint: cfg.Failpoint, Wall: cfg.Wall,
 	}
 	if cfg.DuplicateWindow > 0 {
-		work.NewDeduper = func() pipeline.Deduper { return pipeline.NewWindow(cfg.DuplicateWindow) }
+		window := cfg.DuplicateWindow
+		if work.DuplicateMemory = cfg.DuplicateMemory; work.DuplicateMemory > 0 {
+			// The database is asked about older ones: those that it may not have yet must be in the window.
+			window = max(window, 4*cmp.Or(cfg.BlockRows, 50_000))
+		}
+		work.NewDeduper = func() pipeline.Deduper { return pipeline.NewWindow(window) }
 	}
 	join := func(context.Context, <-chan struct{}) error { return nil }
 	if links != nil {

@@ -114,6 +114,7 @@ type store interface {
 	pipeline.Recaller
 	pipeline.Historian
 	pipeline.Returner
+	pipeline.Registrar
 }
 
 func (s dammedStore) WriteDeadLetters(ctx context.Context, letters []pipeline.DeadLetter) error {

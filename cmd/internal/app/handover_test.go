@@ -198,3 +198,46 @@ func TestKilledInAFloodOfNewAgentsTheStatesComeBack(t *testing.T) {
 	s.finish(t, ctx, "calm", calm)
 	s.compare(t, ctx, "a-flood-of-new-ids-in-little-memory-one-kill", "calm", "small")
 }
+
+// An id that comes again hours later, long after the window of ids has forgotten it and after the engine was killed, is one
+// event still; the same id on another day is another event.
+func TestAnIdIsOneEventWithinItsDay(t *testing.T) {
+	if underRace {
+		t.Skip("too slow under the race detector: make test-faults runs it")
+	}
+	ctx, cancel := context.WithTimeout(t.Context(), 4*time.Minute)
+	defer cancel()
+	s := newStage(t, ctx, 1)
+	// Four blocks of a hundred rows are remembered exactly; everything older is told by the database.
+	l := life{Brokers: s.brokers, DSN: s.database(t, ctx, "day"), Group: "day", Window: 400, Ids: 1 << 20}
+	first := s.portion(600, -1)
+	send := func(messages []kafka.Message) {
+		t.Helper()
+		if err := s.producer.Produce(ctx, messages...); err != nil {
+			t.Fatal(err)
+		}
+	}
+	send(first)
+	c := &crew{t, map[*process]life{}}
+	p := c.launch(l)
+	s.stored(t, ctx, "day", c)
+	c.kill(p)
+	c.launch(l)
+	s.produce(t, ctx, 200, -1)
+	send(first[:300]) // again, after a restart
+	s.produce(t, ctx, 200, -1)
+	send(first[300:])
+	s.produce(t, ctx, 800, -1) // into the next day
+	s.stored(t, ctx, "day", c)
+	c.dismiss()
+	var rows, ids uint64
+	if err := s.conn.QueryRow(ctx, "SELECT count(), uniqExact(id) FROM day.events").Scan(&rows, &ids); err != nil {
+		t.Fatal(err)
+	}
+	if len(first) < 1500 {
+		t.Fatalf("only %d events were repeated", len(first))
+	}
+	if rows != ids || ids != uint64(s.ids) {
+		t.Errorf("%d rows of %d ids, %d were produced and %d of these twice", rows, ids, s.ids, len(first))
+	}
+}

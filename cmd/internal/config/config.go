@@ -82,6 +82,7 @@ type Pipeline struct {
 	CheckpointEvery    time.Duration
 	LateAfter          time.Duration
 	DuplicateWindow    int // ids remembered per partition
+	DuplicateMemory    int64
 }
 
 // Triage is how decisions of people reach the engine.
@@ -204,6 +205,7 @@ func Fields() []Field {
 		duration("pipeline.checkpoint_every", "10s", "time between checkpoints", func(c *Config) *time.Duration { return &c.Pipeline.CheckpointEvery }, time.Second, time.Hour),
 		duration("pipeline.late_after", "1h", "how far behind its partition an event may be before it is marked late", func(c *Config) *time.Duration { return &c.Pipeline.LateAfter }, time.Minute, 7*24*time.Hour),
 		integer("pipeline.duplicate_window", "500000", "events per partition whose ids are remembered, 24 bytes each, to tell duplicates; 0 for none", func(c *Config) *int { return &c.Pipeline.DuplicateWindow }, 0, 100_000_000),
+		size("pipeline.duplicate_memory", "48MiB", "memory of a partition that tells which ids of the last three days of event time the database must be asked about, so that duplicates are found within their day; 0 to look no further than the window", func(c *Config) *int64 { return &c.Pipeline.DuplicateMemory }, 0, 1<<40),
 
 		duration("triage.poll", "2s", "how often verdicts and suppressions are read", func(c *Config) *time.Duration { return &c.Triage.Poll }, 100*time.Millisecond, 10*time.Minute),
 		rules("triage.suppressions", "rules that hide alerts, beside those people add while it runs", func(c *Config) *[]triage.Suppression { return &c.Triage.Suppressions }),
