@@ -58,6 +58,8 @@ type Finding struct {
 	Text   string          // what to say instead of the count, without a full stop; "" to say the count
 	Usual  string          // what would have been normal, where no band says so; "" to say how unlikely it is
 
+	Share float64 // part of the window's events that it accounts for, 0 when that is not known
+
 	by   int     // index of the detector, set by the engine
 	logP float64 // calibrated LogP, set by the engine
 	rank float64 // by which findings of all detectors compare, set by the engine
@@ -88,7 +90,7 @@ func Weigh(s *feature.Store, v *feature.View, r feature.Reading, dst []Finding) 
 		}
 		logP = logSF(&r)
 	}
-	return append(dst, Finding{Reading: r, LogP: logP})
+	return append(dst, Finding{Reading: r, LogP: logP, Share: v.Agent.Share(&r)})
 }
 
 // logSF is the logarithm of the probability of as much as the reading shows.

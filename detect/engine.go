@@ -86,9 +86,10 @@ type track struct {
 type episode struct {
 	alert    alert.Alert
 	detector int
-	key      uint64 // of the entity, 0 for an agent's
-	mask     uint64 // detectors that contributed
-	saved    uint64 // revision in the last checkpoint
+	share    float64 // of the events, as in crossing
+	key      uint64  // of the entity, 0 for an agent's
+	mask     uint64  // detectors that contributed
+	saved    uint64  // revision in the last checkpoint
 	last     int64
 	told     int64 // when it was last told
 	behind   int64 // since when there is more to tell, 0 when there is not
@@ -194,7 +195,7 @@ func (e *Engine) judge(v *feature.View) {
 			causeP = p
 		}
 		if e.held(i, f) == "" {
-			e.crossed = append(e.crossed, crossing{i, p, f.Entity})
+			e.crossed = append(e.crossed, crossing{i, p, f.Entity, f.Share})
 		}
 	}
 	// What is shared comes first: an agent's part in it is told with it.
@@ -213,7 +214,7 @@ func (e *Engine) judge(v *feature.View) {
 		c := e.crossed[best]
 		if e.cause >= 0 && c.detector != e.cause && causeP < 1 && !e.infos[c.detector].Daily {
 			// Whoever uses a key in a strange place does something with it: the place is the cause.
-			c = crossing{e.cause, math.Min(c.p, causeP), nil}
+			c = crossing{detector: e.cause, p: math.Min(c.p, causeP)}
 		}
 		e.raise(v, t, c)
 	}
@@ -239,6 +240,18 @@ const (
 // byFar is by which factor a general detector's score must exceed a specific one's to name the episode.
 const byFar = 8
 
+// far is byFar for a specific detector, unless what it found is most of what the agent does, which then is that and nothing
+// else, or a small part of it, which then is by the way.
+func (c *crossing) far() float64 {
+	switch {
+	case c.share >= 0.5:
+		return 1e9
+	case c.share > 0 && c.share < 0.25:
+		return 1
+	}
+	return byFar
+}
+
 // explains reports whether a explains an episode better than b: the rarer one does, a general one only by far.
 func (e *Engine) explains(a, b crossing) bool {
 	if e.infos[a.detector].Daily != e.infos[b.detector].Daily {
@@ -246,10 +259,10 @@ func (e *Engine) explains(a, b crossing) bool {
 	}
 	x, y := -math.Log10(math.Max(a.p, 1e-300)), -math.Log10(math.Max(b.p, 1e-300))
 	if e.infos[a.detector].General {
-		y *= byFar
+		y *= b.far()
 	}
 	if e.infos[b.detector].General {
-		x *= byFar
+		x *= a.far()
 	}
 	if x == y {
 		return e.infos[a.detector].Rank > e.infos[b.detector].Rank
@@ -357,6 +370,7 @@ type crossing struct {
 	detector int
 	p        float64
 	entity   *feature.Entity // nil for the agent
+	share    float64         // of the window's events, 0 when that is not known
 }
 
 // entity names what an alert is about in the contract's terms.
@@ -566,9 +580,9 @@ func (e *Engine) raise(v *feature.View, t *track, c crossing) {
 		}
 	}
 	better := a.Detector == "" || c.detector == o.detector && c.p < a.PValue*muchBetter ||
-		c.detector != o.detector && o.detector != e.cause && e.explains(c, crossing{detector: o.detector, p: a.PValue * muchBetter})
+		c.detector != o.detector && o.detector != e.cause && e.explains(c, crossing{detector: o.detector, p: a.PValue * muchBetter, share: o.share})
 	if better {
-		o.detector = c.detector
+		o.detector, o.share = c.detector, c.share
 		a.Detector, a.DetectorVersion, a.Techniques = info.Name, info.Version, info.Techniques
 		a.Title = fmt.Sprintf(info.Title, quoted(a.EntityID))
 		a.PValue = math.Min(c.p, a.PValue)

@@ -43,6 +43,7 @@ type episodeState struct {
 	Alert     *alert.Alert `json:"alert,omitempty"`
 	Detector  string       `json:"detector,omitempty"`
 	Detectors []string     `json:"detectors,omitempty"`
+	Share     float64      `json:"share,omitempty"`
 	Last      int64        `json:"last,omitempty"`
 	Told      int64        `json:"told,omitempty"`
 	Behind    int64        `json:"behind,omitempty"`
@@ -56,7 +57,7 @@ func (e *Engine) save(o *episode) *episodeState {
 	if o == nil {
 		return nil
 	}
-	st := &episodeState{Version: trackVersion, Alert: &o.alert, Detector: e.infos[o.detector].Name, Last: o.last, Told: o.told, Behind: o.behind, Revision: o.alert.Revision, Cohort: o.alert.Cohort}
+	st := &episodeState{Version: trackVersion, Alert: &o.alert, Detector: e.infos[o.detector].Name, Share: o.share, Last: o.last, Told: o.told, Behind: o.behind, Revision: o.alert.Revision, Cohort: o.alert.Cohort}
 	for i, info := range e.infos {
 		if o.has(i) {
 			st.Detectors = append(st.Detectors, info.Name)
@@ -69,7 +70,7 @@ func (e *Engine) load(st *episodeState) *episode {
 	if st == nil || st.Alert == nil {
 		return nil
 	}
-	o := &episode{alert: *st.Alert, detector: -1, last: st.Last, told: st.Told, behind: st.Behind}
+	o := &episode{alert: *st.Alert, detector: -1, share: st.Share, last: st.Last, told: st.Told, behind: st.Behind}
 	o.alert.Revision, o.alert.Cohort = st.Revision, st.Cohort
 	for i, info := range e.infos {
 		if info.Name == st.Detector {

@@ -52,8 +52,9 @@ type state struct {
 // origin is where an agent's calls come from: how often each attribute was new, and which are new just now.
 type origin struct {
 	New     [NumOrigins]uint16
-	At      [NumOrigins]int32 // minute of the newest change, 0 for none
-	Network uint32            // the network of the last event
+	At      [NumOrigins]int32   // minute of the newest change, 0 for none
+	Rare    [NumOrigins]float32 // how rare that change is among all first uses of the kind, natural logarithm
+	Network uint32              // the network of the last event
 	Client  uint32
 }
 

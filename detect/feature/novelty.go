@@ -55,3 +55,23 @@ func (v *Vocabulary) add(h uint64, surprising bool) (accepted bool) {
 	}
 	return true
 }
+
+// places is the networks and clients that the agents of the fleet use, by how many agents took each up.
+type places [Key]Vocabulary
+
+func (p *places) add(part OriginPart, h uint64) {
+	if part < Key {
+		p[part].add(h, false)
+	}
+}
+
+// rarity is the natural logarithm of the probability that an agent that takes up a new network or client takes up one that
+// nobody in the fleet has used, 0 for one that somebody has. Where every agent has its own it says nothing, where all
+// share a few it says much.
+func (p *places) rarity(part OriginPart, h uint64) float32 {
+	if part >= Key || p[part].Agents[h] > 0 {
+		return 0
+	}
+	v := &p[part]
+	return float32(math.Log((pyConcentration + pyDiscount*float64(len(v.Agents))) / (float64(v.Total) + pyConcentration)))
+}

@@ -20,7 +20,7 @@ const (
 
 // Version is the first byte of every state. A state of another version is refused with ErrVersion, and its owner rebuilds
 // what it was a state of from the stored events. A golden of each version stands in detect/testdata.
-const Version = 7
+const Version = 8
 
 // ErrVersion says that a state was written by a version of Astray that this one does not read.
 var ErrVersion error = versionError{}
@@ -178,6 +178,34 @@ func (a *Agent) decode(d *decoder, s *Store) {
 	a.values.decode(d, maxValues)
 }
 
+func (v *Vocabulary) append(dst []byte) []byte {
+	dst = binary.AppendUvarint(dst, uint64(v.Total))
+	for _, m := range [...]map[uint64]uint32{v.Agents, v.Pending} {
+		dst = binary.AppendUvarint(dst, uint64(len(m)))
+		for _, k := range sortedKeys(m) {
+			dst = binary.LittleEndian.AppendUint64(dst, k)
+			dst = binary.AppendUvarint(dst, uint64(m[k]))
+		}
+	}
+	return dst
+}
+
+func (v *Vocabulary) decode(d *decoder) {
+	v.Total = uint32(d.uvarint())
+	v.Agents, v.Pending = map[uint64]uint32{}, map[uint64]uint32{}
+	for _, m := range [...]map[uint64]uint32{v.Agents, v.Pending} {
+		n := d.uvarint()
+		if n > maxVocabulary+1 {
+			d.fail("vocabulary size")
+			return
+		}
+		for range n {
+			k := d.uint64()
+			m[k] = uint32(d.uvarint())
+		}
+	}
+}
+
 func (c *Cohort) append(dst []byte) []byte {
 	dst = binary.AppendVarint(dst, c.Agents)
 	dst = fixed(dst, &c.pool)
@@ -186,14 +214,7 @@ func (c *Cohort) append(dst []byte) []byte {
 	dst = fixed(dst, &c.origins)
 	dst = fixed(dst, &c.heat)
 	for _, v := range [...]*Vocabulary{&c.services, &c.destinations, &c.actions} {
-		dst = binary.AppendUvarint(dst, uint64(v.Total))
-		for _, m := range [...]map[uint64]uint32{v.Agents, v.Pending} {
-			dst = binary.AppendUvarint(dst, uint64(len(m)))
-			for _, k := range sortedKeys(m) {
-				dst = binary.LittleEndian.AppendUint64(dst, k)
-				dst = binary.AppendUvarint(dst, uint64(m[k]))
-			}
-		}
+		dst = v.append(dst)
 	}
 	return dst
 }
@@ -206,31 +227,25 @@ func (c *Cohort) decode(d *decoder) {
 	d.fixed(&c.origins)
 	d.fixed(&c.heat)
 	for _, v := range [...]*Vocabulary{&c.services, &c.destinations, &c.actions} {
-		v.Total = uint32(d.uvarint())
-		v.Agents, v.Pending = map[uint64]uint32{}, map[uint64]uint32{}
-		for _, m := range [...]map[uint64]uint32{v.Agents, v.Pending} {
-			n := d.uvarint()
-			if n > maxVocabulary+1 {
-				d.fail("vocabulary size")
-				return
-			}
-			for range n {
-				k := d.uint64()
-				m[k] = uint32(d.uvarint())
-			}
-		}
+		v.decode(d)
 	}
 }
 
 func (s *Store) appendFleet(dst []byte) []byte {
 	dst = s.fleet.append(dst)
 	dst = binary.AppendVarint(binary.AppendVarint(binary.AppendVarint(dst, s.now), s.scanned), s.start)
+	for i := range s.places {
+		dst = s.places[i].append(dst)
+	}
 	return s.adopted.append(fixed(fixed(dst, &s.shares), &s.turnover))
 }
 
 func (s *Store) decodeFleet(d *decoder) {
 	s.fleet.decode(d)
 	s.now, s.scanned, s.start = d.varint(), d.varint(), d.varint()
+	for i := range s.places {
+		s.places[i].decode(d)
+	}
 	d.fixed(&s.shares)
 	d.fixed(&s.turnover)
 	s.adopted.decode(d, maxAdopted)

@@ -110,6 +110,7 @@ type Store struct {
 	fleet    *Cohort
 	shared   *Shared
 	shares   struct{ Keys, Foreign float32 } // credentials known, and uses of another's
+	places   places                          // the networks and clients that the fleet's agents use
 	adopted  Recency                         // surprising values by the owners whose agents have taken them up
 	turnover turnover
 	view     View
@@ -602,11 +603,14 @@ func (s *Store) origin(v *View, a *Agent, ev *event.Event, minute uint32) {
 		before := a.values.Touch(h[p], minute, maxValues)
 		if before == 0 && (p == Network && o.Network == 0 || p == Client && o.Client == 0 || p == Key && a.Total == 1) {
 			before = minute // the first of all is not new
+			s.places.add(p, h[p])
 		}
 		if before == 0 {
 			o.New[p] = min(o.New[p]+1, math.MaxUint16-1)
 			o.At[p] = int32(minute)
 			v.OriginFresh = true
+			o.Rare[p] = s.places.rarity(p, h[p])
+			s.places.add(p, h[p])
 			c.origins.New[p]++
 			s.fleet.origins.New[p]++
 			c.dirty, s.fleet.dirty = true, true
@@ -630,7 +634,7 @@ func (s *Store) origin(v *View, a *Agent, ev *event.Event, minute uint32) {
 		rate := (float64(f.New[p]) + 1) / (float64(f.Days[p]) + 20)
 		rate = (float64(c.origins.New[p]) + 5*rate) / (float64(c.origins.Days[p]) + 5)
 		rate = (float64(o.New[p]-1) + 5*rate) / (float64(a.Days) + 5)
-		v.OriginLogP += math.Log(math.Min(rate, 1))
+		v.OriginLogP += math.Log(math.Min(rate, 1)) + float64(o.Rare[p])
 	}
 }
 
@@ -922,6 +926,15 @@ type Reading struct {
 	LogMean, LogSD float64
 
 	heat int // place in the cohort's heat
+}
+
+// Share is the part of the agent's events in the open window that a count accounts for, 0 for an amount.
+func (a *Agent) Share(r *Reading) float64 {
+	i := cellOf[Events][r.Scale]
+	if i < 0 || r.LogSD > 0 || a.Cells[i].Cur <= 0 {
+		return 0
+	}
+	return r.Observed / float64(a.Cells[i].Cur)
 }
 
 // raise makes k times as much expected.
