@@ -16,9 +16,10 @@ const (
 	minSegment   = 24   // bytes of masked text below which a segment says too little
 	minWords     = 4    // words below which it does as well, unless it is structured
 	maxSegments  = 4
+	maxObjects   = 2 // structured objects, which have places of their own: they often stand at the end
 	sketchBins   = 12
 	bandRows     = 2
-	maxTemplates = maxSegments + sketchBins/bandRows
+	maxTemplates = maxSegments + maxObjects + sketchBins/bandRows
 )
 
 // Signature is the keys under which a text's templates are found.
@@ -42,10 +43,12 @@ func (m *masker) sign(text string, sig *Signature) {
 		text = text[:maxText]
 	}
 	n, words, structured := 0, 0, false
+	segments, objects := 0, 0
 	flush := func() {
-		if n >= minSegment && (words >= minWords || structured) && sig.N < maxSegments {
+		if n >= minSegment && (words >= minWords || structured) && segments < maxSegments {
 			sig.Keys[sig.N] = xxhash.Sum64(m.buf[:n])
 			sig.N++
+			segments++
 		}
 		n, words, structured = 0, 0, false
 	}
@@ -59,10 +62,11 @@ func (m *masker) sign(text string, sig *Signature) {
 			// A flat object is its keys, in whatever order: producers shuffle them.
 			if end, key, ok := object(text[i:]); ok {
 				flush()
-				if sig.N < maxSegments {
+				if objects < maxObjects {
 					sig.Objects |= 1 << sig.N
 					sig.Keys[sig.N] = key
 					sig.N++
+					objects++
 				}
 				i += end
 				continue
