@@ -212,6 +212,9 @@ func TestExchangeFindsWhatCrossesPartitions(t *testing.T) {
 			"with restarts":                 {rand.New(rand.NewPCG(3, 1)).IntN, 0, 7},
 			"with both":                     {rand.New(rand.NewPCG(4, 1)).IntN, 11, 13},
 		} {
+			if exchanges > 1 && c.again == 0 {
+				continue // one exchange has tried it
+			}
 			got := joined(t, sharing(t, 4, exchanges), exchanges, c.next, c.again, c.restart)
 			if len(got) != len(want) {
 				t.Errorf("%s: %d alerts, want %d", name, len(got), len(want))
