@@ -110,6 +110,7 @@ type tape struct {
 	mu       sync.Mutex
 	commits  []int64
 	batch    int
+	of       kafka.TopicID // which topic of the name it is
 }
 
 func newTape(batch int, messages ...string) *tape {
@@ -123,12 +124,14 @@ func newTape(batch int, messages ...string) *tape {
 func (t *tape) reopen() *tape {
 	return &tape{first: t.first, messages: t.messages, batch: t.batch, done: make(chan struct{}), stopAt: t.stopAt}
 }
-func (t *tape) Source() (string, int32)                { return "agent.events", 3 }
-func (t *tape) Start(context.Context) (int64, error)   { return t.first, nil }
-func (t *tape) Done() <-chan struct{}                  { return t.done }
-func (t *tape) stop()                                  { t.once.Do(func() { close(t.done) }) }
-func (t *tape) end() int64                             { return t.first + int64(len(t.messages)) }
-func (t *tape) Open(offset int64, _ kafka.TopicID) Log { return &head{t, offset} }
+func (t *tape) Source() (string, int32)              { return "agent.events", 3 }
+func (t *tape) Start(context.Context) (int64, error) { return t.first, nil }
+func (t *tape) Done() <-chan struct{}                { return t.done }
+func (t *tape) stop()                                { t.once.Do(func() { close(t.done) }) }
+func (t *tape) end() int64                           { return t.first + int64(len(t.messages)) }
+func (t *tape) Open(offset int64, of kafka.TopicID) Log {
+	return &head{t: t, next: offset, other: of != (kafka.TopicID{}) && of != t.of, said: of == t.of}
+}
 func (t *tape) Commit(_ context.Context, o int64) error {
 	t.mu.Lock()
 	defer t.mu.Unlock()
@@ -137,19 +140,27 @@ func (t *tape) Commit(_ context.Context, o int64) error {
 }
 
 type head struct {
-	t    *tape
-	next int64
+	t     *tape
+	next  int64
+	other bool // next is an offset of another topic
+	said  bool // which topic it is
 }
 
 func (h *head) Close() error { return nil }
 func (h *head) Fetch(ctx context.Context, b *kafka.Batch) error {
-	*b = kafka.Batch{Messages: b.Messages[:0], Start: h.next, Next: h.next, End: h.t.end()}
-	if h.next > h.t.end() {
+	*b = kafka.Batch{Messages: b.Messages[:0], Start: h.next, Next: h.next, End: h.t.end(), Topic: h.t.of}
+	if h.other || h.next > h.t.end() {
+		h.other = false
 		b.Gap = &kafka.Gap{From: h.next, To: h.t.first, Restarted: true}
 		h.next = h.t.first
 		b.Next = h.next
 		return nil
 	}
+	if h.next == h.t.end() && !h.said {
+		h.said = true
+		return nil
+	}
+	h.said = true
 	if h.next == h.t.end() {
 		<-ctx.Done()
 		return ctx.Err()
@@ -652,6 +663,50 @@ func TestTopicMadeAnewIsReadFromItsStart(t *testing.T) {
 	}
 	if cp, _ := l.newest(); cp.Offset != 27 {
 		t.Fatalf("checkpoint at %d, want 27", cp.Offset)
+	}
+}
+
+// One that has more records by then than the old one had is told from it by its id, and read from its first record. So is one
+// whose predecessor nothing was read of.
+func TestTopicMadeAnewIsToldByItsID(t *testing.T) {
+	l := newLedger()
+	first := int64(3) // reading begins at the end of a log of three records, as latest does
+	until := func(tp *tape, offset int64) {
+		t.Helper()
+		cfg := config(l)
+		cfg.Failpoint = func(point string) {
+			if point == AfterCheckpoint {
+				l.mu.Lock()
+				if cp, _ := l.newest(); cp.Offset >= offset && len(l.states) > 0 {
+					tp.stop()
+				}
+				l.mu.Unlock()
+			}
+		}
+		w, err := New(cfg)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := w.Run(t.Context(), tp); err != nil {
+			t.Fatal(err)
+		}
+	}
+	topic := func(id byte, name string, n int) *tape {
+		var ms []string
+		for i := range n {
+			ms = append(ms, fmt.Sprintf("%s-%d agent-1 %d", name, i, int64(9e14)+int64(i)))
+		}
+		tp := newTape(4, ms...)
+		tp.of = kafka.TopicID{id}
+		return tp
+	}
+	empty := topic(1, "", 0)
+	empty.first = first
+	until(empty, first)
+	until(topic(2, "second", 10), first+10)
+	until(topic(3, "third", 25), first+10+25)
+	if len(l.rows) != 35 {
+		t.Fatalf("%d rows of 35 events", len(l.rows))
 	}
 }
 
