@@ -221,7 +221,7 @@ type stage struct {
 const killAgents = 30
 
 // patience is how long one step may take, on a machine that is busy with other things.
-const patience = 2 * time.Minute
+const patience = 4 * time.Minute
 
 // event makes the next event, i centiseconds into a minute of the stream.
 func (s *stage) event(agent, minute, i int, resource, content string) kafka.Message {
