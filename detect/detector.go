@@ -83,14 +83,7 @@ func Count(s *feature.Store, v *feature.View, f feature.Feature, sc feature.Scal
 
 // Weigh appends the finding of a reading, with what the agent's peers show at the same time allowed for.
 func Weigh(s *feature.Store, v *feature.View, r feature.Reading, dst []Finding) []Finding {
-	logP := logSF(&r)
-	if s.Wave(v, &r, logP) {
-		if r.Observed <= r.Mean {
-			return dst
-		}
-		logP = logSF(&r)
-	}
-	return append(dst, Finding{Reading: r, LogP: logP, Share: v.Agent.Share(&r)})
+	return append(dst, Finding{Reading: r, LogP: s.Weigh(v, &r, logSF(&r)), Share: v.Agent.Share(&r)})
 }
 
 // logSF is the logarithm of the probability of as much as the reading shows.

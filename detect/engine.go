@@ -282,6 +282,9 @@ type lens struct {
 	tail     calibrate.Tail
 }
 
+// compares reports whether what is seen through the lens is whole days, which takes days to be compared with.
+func (l *lens) compares(info Info) bool { return info.Daily && l.scale == feature.Day }
+
 // looks is about how many nearly independent looks a day takes through a window of a length.
 var looks = [feature.NumScales]float64{200, 100, 24, 4}
 
@@ -297,7 +300,7 @@ func (e *Engine) lens(detector int, f *Finding) int {
 		}
 	}
 	l := lens{detector: detector, name: f.Name, scale: f.Scale, kind: kind}
-	if !e.infos[detector].Settles || e.store.Settled() {
+	if !l.compares(e.infos[detector]) && (!e.infos[detector].Settles || e.store.Settled()) {
 		l.tail = e.quiet
 	}
 	l.tail.Looks = looks[f.Scale]
@@ -395,7 +398,7 @@ func (e *Engine) track(a *feature.Agent, now int64) *track {
 		e.tracks[a.Key] = t
 	}
 	if day > t.day {
-		e.learn(t)
+		e.learn(t, a.Compared())
 		t.day = day
 	}
 	return t
@@ -406,7 +409,7 @@ func (e *Engine) track(a *feature.Agent, now int64) *track {
 const mostAlerted = 0.02
 
 // learn gives the day that has ended to the calibration. A day with an alert is not one of the benign ones.
-func (e *Engine) learn(t *track) {
+func (e *Engine) learn(t *track, compared bool) {
 	const memory = 1000
 	had := 0.0
 	if since := t.day * 86400 * micros; t.open != nil && t.open.last >= since || e.shared[t.with] != nil && e.shared[t.with].last >= since {
@@ -425,6 +428,9 @@ func (e *Engine) learn(t *track) {
 		l := &e.lenses[i]
 		if l.detector < 0 || e.infos[l.detector].Settles && !e.store.Settled() {
 			continue // it could not speak yet
+		}
+		if !compared && l.compares(e.infos[l.detector]) {
+			continue // nor of this agent
 		}
 		raw := 0.0
 		if i < len(t.max) {

@@ -237,7 +237,7 @@ func (x *Exchange) forget(day int64) {
 		if t.day >= day-1 {
 			continue
 		}
-		e.learn(t)
+		e.learn(t, false)
 		t.day = day
 		if t.open != nil {
 			x.touched[k] = struct{}{}

@@ -41,12 +41,10 @@ func (Detector) Examine(s *feature.Store, v *feature.View, dst []detect.Finding)
 		}
 	}
 	if v.MixG > 0 {
-		logP := tail.ChiSquareLogSF(v.MixG, v.MixDF)
-		if peers := s.MixWave(v, logP); peers > 1 {
-			logP = tail.ChiSquareLogSF(v.MixG/peers, v.MixDF)
-		}
-		if logP < -1 {
-			dst = append(dst, detect.Surprise("mix_of_operations", fmt.Sprintf("the mix of the day's %d operations is unlike the days before", v.MixEvents), v.MixG, logP))
+		if logP := s.WeighMix(v, tail.ChiSquareLogSF(v.MixG, v.MixDF)); logP < -1 {
+			f := detect.Surprise("mix_of_operations", fmt.Sprintf("the mix of the day's %d operations is unlike the days before", v.MixEvents), v.MixG, logP)
+			f.Scale = feature.Day
+			dst = append(dst, f)
 		}
 	}
 	return dst

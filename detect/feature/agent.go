@@ -45,6 +45,10 @@ type state struct {
 	Routes   [4]route
 	Mix      mix
 	Presence presence
+	Moved    struct { // by what moves its peers, when it was last seen to be
+		At    uint32 // seconds since the epoch
+		Share float32
+	}
 	Clock    float32 // how even the agent's calls to its destinations are, mean −log10 p
 	Reported uint8   // bit 0: the open ten-minute window stands in an alert; bit 1: its silence was told
 }
@@ -194,6 +198,12 @@ func (m *mix) close() {
 	m.Count = 0
 }
 
+// minMixDays is how many days must be known before another is compared with them.
+const minMixDays = 3
+
+// Compared reports whether the agent's day before this one was compared with those before it.
+func (a *Agent) Compared() bool { return a.Mix.Days > minMixDays }
+
 func (m *mix) statistic(total float64) (g, df float64) {
 	live := 0
 	for i := range m.Base {
@@ -217,7 +227,7 @@ type Cohort struct {
 
 	gaps    [gapBins]float32
 	gapSum  float32
-	heat    [numHeats]heat
+	tides   tides
 	origins struct{ Days, New [NumOrigins]float32 }
 	dirty   bool
 

@@ -313,7 +313,7 @@ func (v *View) Flood(s *Store) (Reading, bool) {
 		return Reading{}, false
 	}
 	r, ok := s.shared.Read(v.Target, CrowdEvents, Minute)
-	r.Name, r.heat = "events_at_the_target", heatFlood
+	r.Name, r.cell = "events_at_the_target", floodCell
 	return r, ok
 }
 
@@ -401,7 +401,7 @@ func (s *Store) keepTime(v *View, a *Agent, ev *event.Event, sec int64) {
 	h := xxhash.Sum64String(ev.Action) ^ xxhash.Sum64String(ev.Service)*3
 	m := &a.Mix
 	m.add(int(h>>33) % mixBins)
-	if m.Days >= 3 && m.Count >= 30 && m.Count%8 == 0 {
+	if m.Days >= minMixDays && m.Count >= 30 && m.Count%8 == 0 {
 		g, df := m.statistic(float64(m.Count))
 		// Days differ by more than chance: no day counts for more than mixWorth independent events.
 		g /= 1 + float64(m.Count)/mixWorth
@@ -777,6 +777,11 @@ const partOfDay = 2 * 3600
 func (s *Store) roll(a *Agent, sc Scale, w int64) {
 	first, closed := a.Window[sc] < 0, a.Window[sc]
 	a.Window[sc] = w
+	if sc == Hour {
+		for c := a.Cohort; c != nil; c = c.parent {
+			c.tides.attend(w)
+		}
+	}
 	if sc < Day {
 		a.Favourite[sc].N = 0
 	}
@@ -925,7 +930,7 @@ type Reading struct {
 	// LogMean and LogSD are those of the logarithm of an amount; LogSD is 0 for a count.
 	LogMean, LogSD float64
 
-	heat int // place in the cohort's heat
+	cell int // place among the tides of its groups
 }
 
 // Share is the part of the agent's events in the open window that a count accounts for, 0 for an amount.
@@ -953,14 +958,14 @@ func (s *Store) Read(v *View, f Feature, sc Scale) (Reading, bool) {
 	}
 	a := v.Agent
 	c := &a.Cells[i]
-	if c.Cur <= c.Gate || c.Cur < 1 || f.discovery() && v.Event.Time-a.First < firstDay*micros {
+	if c.Cur <= c.Gate || c.Cur < 1 || f.discovery() && (v.Event.Time-a.First < firstDay*micros || v.SinceStart < 2*firstDay) {
 		return Reading{}, false
 	}
 	prior := s.prior(a, int(i))
 	if a.N[sc]+prior.N < minWindows {
 		return Reading{}, false
 	}
-	r := Reading{Name: f.String(), Scale: sc, Observed: float64(c.Cur), heat: int(i), Peers: a.Cohort.pool.moments(int(i)), Own: Moments{a.N[sc], c.Mean, c.Var}}
+	r := Reading{Name: f.String(), Scale: sc, Observed: float64(c.Cur), cell: int(i), Peers: a.Cohort.pool.moments(int(i)), Own: Moments{a.N[sc], c.Mean, c.Var}}
 	r.Mean, r.Variance = predict(int(i), r.Own, prior)
 	if f.size() {
 		r.LogMean, r.LogSD = r.Mean, math.Sqrt(r.Variance)
