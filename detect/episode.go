@@ -1,0 +1,373 @@
+package detect
+
+import (
+	"cmp"
+	"fmt"
+	"math"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/cespare/xxhash/v2"
+
+	"github.com/astray-dev/astray/detect/alert"
+	"github.com/astray-dev/astray/detect/feature"
+	"github.com/astray-dev/astray/ingest/event"
+)
+
+// episode is one alert while it may still change.
+type episode struct {
+	alert    alert.Alert
+	detector int
+	share    float64 // of the events, as in crossing
+	key      uint64  // of the entity, 0 for an agent's
+	mask     uint64  // detectors that contributed
+	saved    uint64  // revision in the last checkpoint
+	last     int64
+	told     int64 // when it was last told
+	behind   int64 // since when there is more to tell, 0 when there is not
+	pending  bool  // in Engine.changed
+}
+
+// told reports whether a detector's alert about the entity is open: calibration hears of what is shared once, not from
+// each agent that has a part in it.
+func (e *Engine) told(x *feature.Entity, detector int) bool {
+	o := e.about(x.Key, x.Last*micros)
+	return o != nil && o.has(detector)
+}
+
+// crossing is a detector whose evidence is rarer than the budget allows, and what it is about.
+type crossing struct {
+	detector int
+	p        float64
+	entity   *feature.Entity // nil for the agent
+	share    float64         // of the window's events, 0 when that is not known
+}
+
+// entity names what an alert is about in the contract's terms.
+func entity(v *feature.View, e *feature.Entity) (kind, id string) {
+	if e == nil {
+		return alert.KindAgent, v.Agent.ID
+	}
+	switch e.Kind {
+	case feature.Credential:
+		return alert.KindCredential, e.Name
+	case feature.Source:
+		return alert.KindSource, e.Name
+	}
+	return alert.KindTemplate, e.Name
+}
+
+// current returns the episode that an event at now still belongs to, nil when there is none.
+func (e *Engine) current(o *episode, now int64) *episode {
+	if o == nil {
+		return nil
+	}
+	gap := e.cfg.Gap.Microseconds()
+	if o.key != 0 {
+		gap *= sharedGap
+	}
+	if now-o.last > gap || now-o.alert.Time.UnixMicro() > 7*24*e.cfg.Gap.Microseconds() {
+		return nil
+	}
+	return o
+}
+
+// about returns the open alert that tells of a shared entity, its own or another's, nil when there is none.
+func (e *Engine) about(key uint64, now int64) *episode {
+	if o := e.current(e.shared[key], now); o != nil {
+		return o
+	}
+	if other, ok := e.aliases[key]; ok {
+		return e.current(e.shared[other], now)
+	}
+	return nil
+}
+
+// crowd is the names of the agents that have a part in what crossed. An operation that everybody uses is none of
+// everybody's doing: of a target's agents only as many count as the finding does, those seen last.
+func (e *Engine) crowd(c crossing) []string {
+	names := c.entity.Names
+	if c.entity.Kind == feature.Target {
+		n := 0.0
+		for _, f := range e.findings {
+			if f.Entity == c.entity {
+				n = max(n, f.Observed)
+			}
+		}
+		names = names[max(0, len(names)-int(n)):]
+	}
+	return names
+}
+
+// sameHand returns the open alert that is about mostly the same agents at the same time: a swarm that goes from object to
+// object, or whose text has several templates, is one cause and one alert. Its entity is an alias from then on.
+func (e *Engine) sameHand(c crossing, now int64) *episode {
+	names := e.crowd(c)
+	var best *episode
+	most := 1 // two agents in common are the least
+	for _, o := range e.shared {
+		// Two detectors that see one crowd pass on one text see one cause.
+		text := c.entity.Kind == feature.Template && o.alert.EntityKind == alert.KindTemplate
+		if !o.has(c.detector) && !text || e.current(o, now) == nil || now-o.last > e.cfg.Gap.Microseconds() {
+			continue
+		}
+		n := 0
+		for _, name := range names {
+			if slices.Contains(o.alert.AgentIDs, name) {
+				n++
+			}
+		}
+		if 3*n < 2*min(len(names), len(o.alert.AgentIDs)) {
+			continue
+		}
+		if n > most || n == most && best != nil && o.alert.ID < best.alert.ID {
+			best, most = o, n
+		}
+	}
+	if best == nil {
+		return nil
+	}
+	e.aliases[c.entity.Key] = best.key
+	e.aliased = append(e.aliased, c.entity.Key)
+	for _, name := range names {
+		if !slices.Contains(best.alert.AgentIDs, name) && len(best.alert.AgentIDs) < maxAgentIDs {
+			best.alert.AgentIDs = append(best.alert.AgentIDs, name)
+		}
+	}
+	return best
+}
+
+func (e *Engine) raise(v *feature.View, t *track, c crossing) {
+	now := v.Event.Time
+	info := e.infos[c.detector]
+	var o *episode
+	if c.entity != nil {
+		if o = e.about(c.entity.Key, now); o == nil {
+			o = e.sameHand(c, now)
+		}
+	} else {
+		o = e.current(t.open, now)
+		if o == nil && t.open != nil && t.open.has(c.detector) && now-t.open.last < sameGap*e.cfg.Gap.Microseconds() {
+			o = t.open // the same again
+		}
+		if o == nil && (info.Daily || info.Slow) && t.open != nil && now-t.open.last < 86400*micros {
+			o = t.open // what was told stands in the day's account: it is not told again
+		}
+		if o != nil && !o.has(c.detector) && !info.Daily && now-o.alert.Time.UnixMicro() > e.cfg.Gap.Microseconds() {
+			o = nil // something else, and long after: an alert of its own
+		}
+		if with := e.about(t.with, now); o == nil && with != nil && (info.Daily || with.has(c.detector)) {
+			// The agent's part in something shared.
+			o = with
+		}
+	}
+	kind, id := entity(v, c.entity)
+	if o == nil {
+		at := stamp(now)
+		o = &episode{detector: c.detector, alert: alert.Alert{
+			ID: alertID(info.Name, id, now), Time: at, FirstSeen: at, EntityKind: kind, EntityID: id, Cohort: v.Agent.Cohort.Name,
+			PValue: 1, BaselineVersion: "1", EventIDs: []string{},
+		}}
+		if c.entity != nil {
+			e.shared[c.entity.Key] = o
+			o.key = c.entity.Key
+			o.alert.AgentIDs = append(o.alert.AgentIDs, e.crowd(c)...)
+			delete(e.aliases, o.key)
+		} else {
+			t.open = o
+		}
+	}
+	if c.entity != nil {
+		t.with = c.entity.Key
+	}
+	o.mask |= 1 << c.detector
+	a := &o.alert
+	if !slices.Contains(a.AgentIDs, v.Agent.ID) && len(a.AgentIDs) < maxAgentIDs {
+		a.AgentIDs = append(a.AgentIDs, v.Agent.ID)
+	}
+	o.last = now
+	a.LastSeen = maxTime(a.LastSeen, stamp(now))
+	a.EventCount++
+	if len(a.EventIDs) < alert.MaxEventIDs {
+		a.EventIDs = append(a.EventIDs, strings.Clone(v.Event.ID))
+	}
+	for _, f := range e.findings {
+		if f.Entity == nil && !f.Hint && f.Scale <= feature.TenMinutes && -f.LogP > 0.8*e.rawNeeded() {
+			v.Agent.Report()
+		}
+	}
+	better := a.Detector == "" || c.detector == o.detector && c.p < a.PValue*muchBetter ||
+		c.detector != o.detector && o.detector != e.cause && e.explains(c, crossing{detector: o.detector, p: a.PValue * muchBetter, share: o.share})
+	if better {
+		o.detector, o.share = c.detector, c.share
+		a.Detector, a.DetectorVersion, a.Techniques = info.Name, info.Version, info.Techniques
+		a.Title = fmt.Sprintf(info.Title, quoted(a.EntityID))
+		a.PValue = math.Min(c.p, a.PValue)
+		a.Score = math.Min(-math.Log10(math.Max(a.PValue, 1e-300)), alert.MaxScore)
+		a.Confidence = confidence(a.PValue, e.threshold)
+		var all []Finding
+		for _, f := range e.findings {
+			if !e.infos[f.by].Ranks && (f.Entity == c.entity || c.entity != nil && f.Entity == nil) {
+				all = append(all, f)
+			}
+		}
+		mine := own(c.detector, all)
+		a.Evidence = evidence(mine, all)
+		alert.Contribute(a.Score, a.Evidence)
+		a.Severity = info.Severity
+		a.Reason = reason(mine, info, v, c.entity)
+		// Evidence of a window reaches back to where the window began.
+		longest := a.Evidence[0].WindowSeconds
+		from := time.Unix(now/1e6/longest*longest, 0).UTC()
+		if from.Before(a.FirstSeen) {
+			a.FirstSeen = from
+		}
+	}
+	if a.EventCount > 1000 && a.Severity == alert.High {
+		a.Severity = alert.Critical
+	}
+	a.Revision++
+	switch {
+	case better || now-o.told >= tellEvery:
+		e.tell(o, now)
+	case o.behind == 0:
+		o.behind = now
+		e.behind = append(e.behind, o)
+	}
+}
+
+// tellEvery is how often, in microseconds of event time, an alert is told again only because it goes on.
+const tellEvery = 10_000_000
+
+// tell puts the alert among those that Alerts yields.
+func (e *Engine) tell(o *episode, now int64) {
+	o.told, o.behind = now, 0
+	if !o.pending {
+		o.pending = true
+		e.changed = append(e.changed, o)
+	}
+}
+
+// catchUp tells the alerts that went on since they were last told, all of them when now is the end of time.
+func (e *Engine) catchUp(now int64) {
+	n := 0
+	for _, o := range e.behind {
+		if o.behind == 0 {
+			n++ // told meanwhile
+			continue
+		}
+		if now-o.behind < tellEvery {
+			break
+		}
+		e.tell(o, max(o.last, o.behind))
+		n++
+	}
+	if n > 0 {
+		e.behind = slices.Delete(e.behind, 0, n)
+	}
+}
+
+// Finish is called when no more events come: Alerts then yields what is still to be told.
+func (e *Engine) Finish() { e.catchUp(math.MaxInt64) }
+
+const (
+	// sharedGap is by how much longer the pause in what many do may be than in what one does.
+	sharedGap = 24
+	// sameGap is the same for an agent that does the same again.
+	sameGap     = 6
+	maxAgentIDs = 256
+	// muchBetter is by which factor a p-value must fall for the alert to be explained anew.
+	muchBetter = 0.1
+)
+
+// own is the findings of one detector: they come first in the evidence.
+func own(detector int, all []Finding) []Finding {
+	var mine []Finding
+	for _, f := range all {
+		if f.by == detector {
+			mine = append(mine, f)
+		}
+	}
+	if len(mine) == 0 {
+		return all
+	}
+	return mine
+}
+
+func (o *episode) has(detector int) bool { return o.mask&(1<<detector) != 0 }
+
+// silences raises an alert for every agent that has been silent for longer than its past allows.
+func (e *Engine) silences(ev *event.Event) {
+	if e.silence < 0 {
+		return
+	}
+	e.store.Silents(func(s feature.Silent) {
+		logP := s.LogP
+		t := e.track(s.Agent, e.store.Now())
+		f := Finding{Reading: feature.Reading{Name: "pause_seconds", Scale: feature.Day, Observed: math.Round(s.Pause), Mean: math.Round(s.Usual)}, LogP: logP}
+		e.weigh(t, e.silence, &f)
+		p := math.Exp(f.logP)
+		if e.cfg.Watch != nil {
+			held := ""
+			if p > e.threshold {
+				held = heldP
+			}
+			e.watch(e.silence, s.Agent.ID, e.store.Now(), f, held)
+		}
+		if p > e.threshold {
+			return
+		}
+		s.Agent.Told()
+		info := e.infos[e.silence]
+		now, last := e.store.Now(), s.Agent.Last
+		o := &episode{detector: e.silence, mask: 1 << e.silence, last: now, pending: true}
+		o.alert = alert.Alert{
+			ID: alertID(info.Name, s.Agent.ID, last), Time: stamp(now), FirstSeen: stamp(last), LastSeen: stamp(now),
+			Detector: info.Name, DetectorVersion: info.Version, Techniques: info.Techniques, Severity: info.Severity,
+			EntityKind: alert.KindAgent, EntityID: s.Agent.ID, AgentIDs: []string{s.Agent.ID}, Cohort: s.Agent.Cohort.Name,
+			PValue: p, Score: -math.Log10(math.Max(p, 1e-300)), Confidence: confidence(p, e.threshold), BaselineVersion: "1",
+			Title: fmt.Sprintf(info.Title, quoted(s.Agent.ID)), EventIDs: []string{}, Revision: 1,
+			Reason: fmt.Sprintf("No event for %s; in %s pauses before, the longest was %s. %s", span(s.Pause), number(float64(s.Pauses)), span(s.Usual), info.Next),
+			Evidence: []alert.Evidence{{Feature: "pause_seconds", Observed: math.Round(s.Pause), Expected: math.Round(s.Usual), Upper: math.Round(s.Usual),
+				PValue: math.Exp(logP), WindowSeconds: int64(s.Pause)}},
+		}
+		alert.Contribute(o.alert.Score, o.alert.Evidence)
+		t.open = o
+		e.changed = append(e.changed, o)
+	})
+}
+
+func maxTime(a, b time.Time) time.Time {
+	if a.After(b) {
+		return a
+	}
+	return b
+}
+
+// Alerts yields the alerts opened or updated since the last call, in the order of their times and ids. The
+// alert is a copy's worth of plain data that the engine does not change until the next Observe.
+func (e *Engine) Alerts(yield func(*alert.Alert)) {
+	slices.SortFunc(e.changed, func(a, b *episode) int {
+		return cmp.Or(a.alert.Time.Compare(b.alert.Time), cmp.Compare(a.alert.ID, b.alert.ID))
+	})
+	for _, o := range e.changed {
+		o.pending = false
+		o.alert.Query = query(&o.alert, e.infos[o.detector].Where)
+		yield(&o.alert)
+	}
+	e.changed = e.changed[:0]
+}
+
+func stamp(micros int64) time.Time { return time.UnixMicro(micros).UTC() }
+
+func alertID(detector, entity string, start int64) string {
+	h := xxhash.New()
+	fmt.Fprintf(h, "%s\x00%s\x00%d", detector, entity, start)
+	a := h.Sum64()
+	h.Write([]byte{1})
+	return fmt.Sprintf("%016x%016x", a, h.Sum64())
+}
+
+// Silence is the name of the detector that is asked about agents that do nothing: the engine runs it by the clock.
+const Silence = "silence"

@@ -1,0 +1,117 @@
+package feature
+
+import (
+	"strings"
+
+	"github.com/cespare/xxhash/v2"
+
+	"github.com/astray-dev/astray/ingest/event"
+)
+
+// cross counts the event with what agents share. What failed by the server's fault makes no crowd at a target.
+func (s *Store) cross(v *View, a *Agent, ev *event.Event, sec int64, failed bool) {
+	sh := s.shared
+	away := s.exchange > 0
+	if away {
+		s.link.Refs, s.link.Keys = s.link.Refs[:0], s.link.Keys[:0]
+	}
+	if ev.Service != "" && ev.Service != "unknown" && !failed {
+		key := xxhash.Sum64String(ev.Service)*31 + xxhash.Sum64String(ev.Action)
+		name := func() string { return ev.Action + " " + ev.Service }
+		var before uint32
+		v.Target, _, before = sh.touch(Target, key, a, sec, name)
+		if away && first(before, sec, Minute) {
+			s.refer(Target, key, name())
+		}
+	}
+	if ev.Access == event.Write {
+		on := ev.Resource
+		if ev.ReplyTo != "" {
+			on = ev.ReplyTo
+		}
+		if on != "" {
+			key := xxhash.Sum64String(on)*31 + xxhash.Sum64String(ev.Action)
+			name := func() string { return ev.Action + " " + on }
+			var before uint32
+			v.Object, _, before = sh.touch(Object, key, a, sec, name)
+			if away && first(before, sec, Minute) {
+				s.refer(Object, key, name())
+			}
+		}
+	}
+	if ev.CredentialID != "" {
+		key := xxhash.Sum64String(ev.CredentialID)
+		before := s.useKey(v, a, key, sec, func() string { return strings.Clone(ev.CredentialID) })
+		if away && (v.OriginFresh || first(before, sec, Hour)) {
+			s.refer(Credential, key, ev.CredentialID)
+		}
+	}
+	if ev.SourceIP != "" {
+		key := xxhash.Sum64String(ev.SourceIP)
+		var before uint32
+		v.Source, _, before = sh.touch(Source, key, a, sec, func() string { return strings.Clone(ev.SourceIP) })
+		if w := moved(v, a); v.Source != nil && w > 0 {
+			sh.bump(v.Source, CrowdChain, sec, w)
+		}
+		if away && (v.OriginFresh || first(before, sec, Hour)) {
+			s.refer(Source, key, ev.SourceIP)
+		}
+	}
+	if ev.Destination != "" && v.DestinationSurprise >= surprising-1 {
+		key := xxhash.Sum64String(ev.Destination)
+		v.Drop, _, _ = sh.touch(Drop, key, a, sec, func() string { return strings.Clone(ev.Destination) })
+		if v.Drop != nil {
+			v.Converging = v.Drop.Members() - 1
+		}
+	}
+	if ev.Kind == event.Post && len(ev.Content) >= minSegment {
+		s.templates(v, a, ev, sec)
+	}
+	if away {
+		s.refers(v, a, ev)
+		v.Foreign, v.ForeignLogP = false, 0
+		v.Object, v.Credential, v.Source = nil, nil, nil
+	}
+}
+
+func (s *Shared) bump(e *Entity, c Crowd, sec int64, w float32) {
+	for sc := range NumScales {
+		if sec/scaleSeconds[sc] == e.window[sc] {
+			e.cells[sc][c].cur += w
+		}
+	}
+}
+
+// templates finds what the text has in common with others', and whether the agent had read one of them.
+func (s *Store) templates(v *View, a *Agent, ev *event.Event, sec int64) {
+	s.mask.sign(ev.Content, &s.sig)
+	id := uint32(xxhash.Sum64String(ev.ID)>>32) | 1
+	object := uint32(0)
+	if ev.Resource != "" {
+		object = uint32(xxhash.Sum64String(ev.Resource)>>32) | 1
+	}
+	reply := uint32(0)
+	if ev.ReplyTo != "" {
+		reply = uint32(xxhash.Sum64String(ev.ReplyTo)>>32) | 1
+	}
+	if s.exchange > 0 {
+		l := &s.link
+		l.Keys = append(l.Keys, s.sig.Keys[:s.sig.N]...)
+		l.Objects, l.ID, l.Object, l.Reply = s.sig.Objects, id, object, reply
+		return
+	}
+	v.Replied = reply != 0
+	v.Objects = s.sig.Objects
+	s.share(v, a, s.sig.Keys[:s.sig.N], id, object, reply, sec)
+}
+
+// hasRead reports whether the agent has read the object lately. Resources name their kind before the id
+// ("post/123"); a post that is known by its event's id alone is not found that way.
+func (a *Agent) hasRead(h uint32) bool {
+	for _, r := range a.Reads {
+		if r == h {
+			return true
+		}
+	}
+	return false
+}

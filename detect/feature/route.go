@@ -1,0 +1,86 @@
+package feature
+
+import "math"
+
+// route is an agent's calls to one destination, as a renewal process.
+type route struct {
+	Key        uint32
+	First      int32 // minute
+	Last       int32 // seconds since the epoch, as uint32
+	N          uint16
+	Mean, M2   float32 // of the pauses, seconds
+	Surprise   float32 // when it began, −log10 of the probability that the agent's peers gave the destination
+	AgentEvent float32 // events of the agent when it began, on a logarithmic scale
+	Sent       float32 // kilobytes
+}
+
+// follow keeps the pauses between the agent's calls to a destination, for the four used last. It returns the route of the
+// call, and again when a pause of its was counted.
+func (a *Agent) follow(h uint64, sec int64, surprise float32, first bool) (way, regular *route) {
+	k := uint32(h>>32) | 1
+	oldest := &a.Routes[0]
+	for i := range a.Routes {
+		r := &a.Routes[i]
+		if r.Key == k {
+			if d := float32(uint32(sec) - uint32(r.Last)); d >= 5 && d < 1<<30 {
+				r.N = min(r.N+1, 200)
+				x := d - r.Mean
+				r.Mean += x / float32(r.N)
+				r.M2 += (x*(d-r.Mean) - r.M2) / float32(r.N)
+				r.Last = int32(uint32(sec))
+				if r.N >= 8 && !r.recent(a) {
+					a.Clock += (float32(r.Evenness()) - a.Clock) / 16
+				}
+				return r, r
+			}
+			return r, nil
+		}
+		if r.Key == 0 || oldest.Key != 0 && uint32(r.Last) < uint32(oldest.Last) {
+			oldest = r
+		}
+	}
+	if !first && oldest.Key != 0 && uint32(sec)-uint32(oldest.Last) < 86400 {
+		return nil, nil
+	}
+	*oldest = route{Key: k, First: int32(sec / 60), Last: int32(uint32(sec)), Surprise: surprise, AgentEvent: float32(math.Log1p(float64(a.Total)))}
+	return oldest, nil
+}
+
+// recent reports whether the agent has called the destination for less than a day, and had a past before that.
+func (r *route) recent(a *Agent) bool {
+	return int64(r.First)*60-a.First/micros > 86400 && int64(uint32(r.Last))-int64(r.First)*60 < 2*86400
+}
+
+// Recent reports whether the agent has called the destination for less than two days, and had a past before that.
+func (r *route) Recent(a *Agent) bool { return r.recent(a) }
+
+// Age is for how many seconds the agent has called the destination.
+func (r *route) Age() int64 { return int64(uint32(r.Last)) - int64(r.First)*60 }
+
+// Unusual is how much more even the route is than the agent's calls are wont to be, 0 for a route that is no
+// longer new.
+func (r *route) Unusual(a *Agent) float64 {
+	if !r.recent(a) {
+		return 0
+	}
+	return math.Max(r.Evenness()-float64(a.Clock), 0)
+}
+
+// Regular returns the number of pauses of a route, their mean in seconds and their coefficient of variation.
+func (r *route) Regular() (n int, mean, cv float64) {
+	if r.N < 2 || r.Mean <= 0 {
+		return int(r.N), float64(r.Mean), 1
+	}
+	return int(r.N), float64(r.Mean), math.Sqrt(math.Max(float64(r.M2), 0)) / float64(r.Mean)
+}
+
+// Evenness is −log10 of the probability that a Poisson process makes pauses as even as the route's: a pause lies
+// within a deviation band of the mean with the density there, e^-1 a mean, times the band's width of 2·√3·cv.
+func (r *route) Evenness() float64 {
+	n, _, cv := r.Regular()
+	if n < 4 {
+		return 0
+	}
+	const most = 12 // clocks are common; a perfect one says no more than a good one
+	return math.Min(most, -float64(n-1)*math.Log10(math.Min(1, 1.27*math.Max(cv, 0.02))))
+}

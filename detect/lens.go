@@ -1,0 +1,178 @@
+package detect
+
+import (
+	"math"
+	"slices"
+
+	"github.com/astray-dev/astray/detect/calibrate"
+	"github.com/astray-dev/astray/detect/feature"
+)
+
+// track is what the engine remembers of an agent beside its features.
+type track struct {
+	day  int64
+	max  []uint8  // largest raw score of the day, per lens, as calibrate.Bin
+	open *episode // about the agent
+	with uint64   // entity of the open alert that the agent has a part in
+}
+
+const (
+	micros = 1_000_000
+	// warmDays is how many agent-days a detector must have seen before it alerts on a score below coldRaw.
+	warmDays = 100
+	coldRaw  = 20
+)
+
+// directLooks is about how many independent looks a direct detector takes at an agent in a day.
+const directLooks = 2
+
+// lens is one feature at one window length, as one detector sees it. Each is calibrated by itself.
+type lens struct {
+	detector int // -1 for one whose detector is no longer run
+	name     string
+	scale    feature.Scale
+	kind     feature.EntityKind // of what is shared, NumEntityKinds for what is the agent's
+	tail     calibrate.Tail
+}
+
+// compares reports whether what is seen through the lens is whole days, which takes days to be compared with.
+func (l *lens) compares(info Info) bool { return info.Daily && l.scale == feature.Day }
+
+// looks is about how many nearly independent looks a day takes through a window of a length.
+var looks = [feature.NumScales]float64{200, 100, 24, 4}
+
+// lens returns the index of the lens through which a detector sees a finding, made when it is new.
+func (e *Engine) lens(detector int, f *Finding) int {
+	kind := feature.NumEntityKinds
+	if f.Entity != nil {
+		kind = f.Entity.Kind
+	}
+	for _, i := range e.of[detector] {
+		if l := &e.lenses[i]; l.scale == f.Scale && l.kind == kind && l.name == f.Name {
+			return i
+		}
+	}
+	l := lens{detector: detector, name: f.Name, scale: f.Scale, kind: kind}
+	if !l.compares(e.infos[detector]) && (!e.infos[detector].Settles || e.store.Settled()) {
+		l.tail = e.quiet
+	}
+	l.tail.Looks = looks[f.Scale]
+	e.addLens(len(e.lenses), l)
+	return len(e.lenses) - 1
+}
+
+// addLens puts a lens in its place; those before it that are not known yet are nobody's.
+func (e *Engine) addLens(i int, l lens) {
+	for len(e.lenses) <= i {
+		e.lenses = append(e.lenses, lens{detector: -1})
+	}
+	e.lenses[i] = l
+	e.of[l.detector] = append(e.of[l.detector], i)
+	slices.Sort(e.of[l.detector])
+}
+
+// p is the share of benign agent-days in which any of the detector's lenses shows as much as a raw score does through
+// one of them; for what is rare by itself it is as its probability says, for what is seen of it is mostly no benign
+// traffic.
+func (e *Engine) p(detector, lens int, raw float64) float64 {
+	if e.infos[detector].Ranks {
+		return math.Pow(10, -raw)
+	}
+	if e.infos[detector].Direct {
+		return math.Min(1, directLooks*math.Pow(10, -raw))
+	}
+	return math.Min(1, float64(len(e.of[detector]))*e.lenses[lens].tail.P(raw))
+}
+
+// weigh calibrates a finding of a detector and remembers it for the agent's day.
+func (e *Engine) weigh(t *track, detector int, f *Finding) {
+	i := e.lens(detector, f)
+	for len(t.max) <= i {
+		t.max = append(t.max, 0)
+	}
+	if b := calibrate.Bin(f.raw()); b > t.max[i] && (f.Entity == nil || !e.told(f.Entity, detector)) {
+		t.max[i] = b
+	}
+	f.by, f.logP = detector, math.Log(math.Max(e.p(detector, i, f.raw()), 1e-320))
+	f.rank = e.rank(detector, i, f)
+}
+
+// warm reports whether the detector's calibration rests on enough agent-days.
+func (e *Engine) warm(detector int) bool {
+	return len(e.of[detector]) > 0 && e.lenses[e.of[detector][0]].tail.Days() >= warmDays
+}
+
+// rank is the score by which findings of all detectors are compared at an event; alerts are decided without it. What n
+// agent-days have shown ends at a probability of about 1/n; beyond that a calibrated tail is extrapolation, and two
+// extrapolations do not compare: there the rank grows with the logarithm of the score only. What other behaviours show as
+// well, and what is said of a whole day and so of each of its events, counts half.
+func (e *Engine) rank(detector, lens int, f *Finding) float64 {
+	score := -f.logP / math.Ln10
+	info := &e.infos[detector]
+	if info.Direct || info.Ranks {
+		return score
+	}
+	if beyond := score - math.Log10(e.lenses[lens].tail.Days()+calibrate.PriorDays); beyond > 0 {
+		score += math.Log1p(beyond*math.Ln10)/math.Ln10 - beyond
+	}
+	if info.General || info.Daily && !f.Hint {
+		score /= 2
+	}
+	return score
+}
+
+func (e *Engine) track(a *feature.Agent, now int64) *track {
+	t := e.tracks[a.Key]
+	day := now / 86_400_000_000
+	if t == nil {
+		t = &track{day: day}
+		e.tracks[a.Key] = t
+	}
+	if day > t.day {
+		e.learn(t, a.Compared())
+		t.day = day
+	}
+	return t
+}
+
+// mostAlerted is up to what share of the agent-days those with an alert are left out of the calibration: beyond that
+// they are the new normal.
+const mostAlerted = 0.02
+
+// learn gives the day that has ended to the calibration. A day with an alert is not one of the benign ones.
+func (e *Engine) learn(t *track, compared bool) {
+	const memory = 1000
+	had := 0.0
+	if since := t.day * 86400 * micros; t.open != nil && t.open.last >= since || e.shared[t.with] != nil && e.shared[t.with].last >= since {
+		had = 1
+	}
+	e.alerted += (had - e.alerted) / memory
+	early := t.day <= e.store.FirstDay()
+	benign := had == 0 || e.alerted > mostAlerted
+	switch {
+	case early:
+		e.quiet.LearnEarly(0)
+	case benign:
+		e.quiet.Learn(0)
+	}
+	for i := range e.lenses {
+		l := &e.lenses[i]
+		if l.detector < 0 || e.infos[l.detector].Settles && !e.store.Settled() {
+			continue // it could not speak yet
+		}
+		if !compared && l.compares(e.infos[l.detector]) {
+			continue // nor of this agent
+		}
+		raw := 0.0
+		if i < len(t.max) {
+			raw = calibrate.Raw(t.max[i])
+			t.max[i] = 0
+		}
+		switch {
+		case early:
+			l.tail.LearnEarly(raw)
+		case benign:
+			l.tail.Learn(raw)
+		}
+	}
+}
