@@ -10,9 +10,9 @@ import (
 	"time"
 
 	"github.com/spf13/cobra"
-	"github.com/twmb/franz-go/pkg/kfake"
 
 	"github.com/astray-dev/astray/deploy/embedded"
+	"github.com/astray-dev/astray/deploy/embedded/embeddedtest"
 	"github.com/astray-dev/astray/detect/alert"
 	"github.com/astray-dev/astray/ingest/clickhouse"
 	"github.com/astray-dev/astray/ingest/event"
@@ -106,8 +106,6 @@ func TestExitStatusAndWhatIsSaid(t *testing.T) {
 	}
 }
 
-// An analyst's way through the command line: see, understand, decide, suppress; and a platform engineer's with a
-// message that was rejected. Text of agents arrives as text.
 // stored fills a database with the events of a file, in blocks of two partitions.
 func stored(ctx context.Context, t *testing.T, dsn, events string) *clickhouse.Store {
 	t.Helper()
@@ -155,11 +153,7 @@ func stored(ctx context.Context, t *testing.T, dsn, events string) *clickhouse.S
 func TestTuneSaysTheSameOfStoredEvents(t *testing.T) {
 	ctx, cancel := context.WithTimeout(t.Context(), 3*time.Minute)
 	defer cancel()
-	server, err := embedded.StartClickHouse(ctx, embedded.Options{Dir: t.TempDir()})
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer server.Kill()
+	server := embeddedtest.ClickHouse(ctx, t, embedded.Options{})
 	events := filepath.Join(t.TempDir(), "events.ndjson")
 	if code, _, errs := call("simulate", "--agents", "40", "--days", "2", "--seed", "5", "--out", events); code != 0 {
 		t.Fatal(errs)
@@ -173,19 +167,13 @@ func TestTuneSaysTheSameOfStoredEvents(t *testing.T) {
 	}
 }
 
+// An analyst's way through the command line: see, understand, decide, suppress; and a platform engineer's with a
+// message that was rejected. Text of agents arrives as text.
 func TestTriageAndDeadLettersOnTheCommandLine(t *testing.T) {
 	ctx, cancel := context.WithTimeout(t.Context(), 3*time.Minute)
 	defer cancel()
-	server, err := embedded.StartClickHouse(ctx, embedded.Options{Dir: t.TempDir()})
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer server.Kill()
-	broker, err := kfake.NewCluster(kfake.NumBrokers(1), kfake.SeedTopics(1, "agent.events"))
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer broker.Close()
+	server := embeddedtest.ClickHouse(ctx, t, embedded.Options{})
+	broker := embeddedtest.Kafka(t, 1, []string{"agent.events"})
 	t.Setenv("ASTRAY_CLICKHOUSE_DSN", server.DSN())
 	t.Setenv("ASTRAY_KAFKA_BROKERS", strings.Join(broker.ListenAddrs(), ","))
 	t.Setenv("ASTRAY_WHO", "sam")

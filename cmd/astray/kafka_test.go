@@ -16,13 +16,13 @@ import (
 	"testing"
 	"time"
 
-	native "github.com/ClickHouse/clickhouse-go/v2"
 	"github.com/ClickHouse/clickhouse-go/v2/lib/driver"
 	"github.com/twmb/franz-go/pkg/kerr"
 	"github.com/twmb/franz-go/pkg/kgo"
 	"github.com/twmb/franz-go/pkg/kmsg"
 
 	"github.com/astray-dev/astray/deploy/embedded"
+	"github.com/astray-dev/astray/deploy/embedded/embeddedtest"
 	"github.com/astray-dev/astray/deploy/embedded/kraft"
 	"github.com/astray-dev/astray/ingest/event"
 )
@@ -50,18 +50,8 @@ func openTheatre(t *testing.T, ctx context.Context) *theatre {
 		t.Fatal(err)
 	}
 	t.Cleanup(s.bus.Kill)
-	if s.server, err = embedded.StartClickHouse(ctx, embedded.Options{Dir: t.TempDir()}); err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(s.server.Kill)
-	opt, err := native.ParseDSN(s.server.DSN())
-	if err != nil {
-		t.Fatal(err)
-	}
-	if s.conn, err = native.Open(opt); err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { s.conn.Close() })
+	s.server = embeddedtest.ClickHouse(ctx, t, embedded.Options{})
+	s.conn = embeddedtest.Connect(t, s.server.DSN())
 	s.client = s.franz(t)
 	return s
 }

@@ -21,6 +21,7 @@ import (
 	"github.com/twmb/franz-go/pkg/kfake"
 
 	"github.com/astray-dev/astray/deploy/embedded"
+	"github.com/astray-dev/astray/deploy/embedded/embeddedtest"
 	"github.com/astray-dev/astray/ingest/kafka"
 )
 
@@ -174,11 +175,7 @@ func TestRunWaitsForWhatIsNotThereYet(t *testing.T) {
 	if body := ready(t, ctx, listen, 503); !strings.Contains(body, "schema: ") {
 		t.Errorf("/readyz: %q", body)
 	}
-	server, err := embedded.StartClickHouse(ctx, embedded.Options{Dir: t.TempDir(), TCPPort: database, HTTPPort: http})
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer server.Kill()
+	embeddedtest.ClickHouse(ctx, t, embedded.Options{TCPPort: database, HTTPPort: http})
 	p.says(t, "it is there now", "what=ClickHouse")
 	p.says(t, "cannot start yet", "waiting_for=Kafka", "attempt=2")
 	ready(t, ctx, listen, 503)
@@ -209,16 +206,8 @@ func TestRunStopsWhileItWaits(t *testing.T) {
 func TestTheSecondSignalEndsItAtOnce(t *testing.T) {
 	ctx, cancel := context.WithTimeout(t.Context(), 3*time.Minute)
 	defer cancel()
-	server, err := embedded.StartClickHouse(ctx, embedded.Options{Dir: t.TempDir()})
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer server.Kill()
-	cluster, err := kfake.NewCluster(kfake.NumBrokers(1), kfake.SeedTopics(1, "agent.events"))
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer cluster.Close()
+	server := embeddedtest.ClickHouse(ctx, t, embedded.Options{})
+	cluster := embeddedtest.Kafka(t, 1, []string{"agent.events"})
 	brokers := cluster.ListenAddrs()
 	listen := "127.0.0.1:" + strconv.Itoa(port(t))
 	p := launch(t, []string{"ASTRAY_HTTP_LISTEN=" + listen, "ASTRAY_CLICKHOUSE_INSERT_TIMEOUT=2s"}, "run",

@@ -15,10 +15,10 @@ import (
 
 	native "github.com/ClickHouse/clickhouse-go/v2"
 	"github.com/prometheus/client_golang/prometheus"
-	"github.com/twmb/franz-go/pkg/kfake"
 
 	"github.com/astray-dev/astray/cmd/internal/app"
 	"github.com/astray-dev/astray/deploy/embedded"
+	"github.com/astray-dev/astray/deploy/embedded/embeddedtest"
 	"github.com/astray-dev/astray/detect/triage"
 	"github.com/astray-dev/astray/ingest/clickhouse/ledger"
 	"github.com/astray-dev/astray/ingest/kafka"
@@ -35,29 +35,9 @@ func TestMain(m *testing.M) {
 func TestEventsBecomeRowsAndAlertsOverARestart(t *testing.T) {
 	ctx, cancel := context.WithTimeout(t.Context(), 4*time.Minute)
 	defer cancel()
-	server, err := embedded.StartClickHouse(ctx, embedded.Options{Dir: t.TempDir()})
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer server.Kill()
-	broker, err := kfake.NewCluster(kfake.NumBrokers(1), kfake.SeedTopics(3, app.Events, app.Alerts, app.Dead))
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer broker.Close()
-	opt, err := native.ParseDSN(server.DSN())
-	if err != nil {
-		t.Fatal(err)
-	}
-	conn, err := native.Open(opt)
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer conn.Close()
-	if err := conn.Exec(ctx, "CREATE DATABASE astray ENGINE = Atomic"); err != nil {
-		t.Fatal(err)
-	}
-	dsn := server.DSN()[:len(server.DSN())-len("default")] + "astray"
+	server := embeddedtest.ClickHouse(ctx, t, embedded.Options{})
+	broker := embeddedtest.Kafka(t, 3, []string{app.Events, app.Alerts, app.Dead})
+	conn, dsn := embeddedtest.Database(ctx, t, server, "astray")
 	producer, err := kafka.NewProducer(kafka.Config{Brokers: broker.ListenAddrs()}, app.Events)
 	if err != nil {
 		t.Fatal(err)
@@ -213,16 +193,8 @@ func (r *registrations) value(t *testing.T, name string) (sum float64) {
 func TestDecisionsReachTheRunningEngine(t *testing.T) {
 	ctx, cancel := context.WithTimeout(t.Context(), 4*time.Minute)
 	defer cancel()
-	server, err := embedded.StartClickHouse(ctx, embedded.Options{Dir: t.TempDir()})
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer server.Kill()
-	broker, err := kfake.NewCluster(kfake.NumBrokers(1), kfake.SeedTopics(3, app.Events, app.Alerts, app.Dead))
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer broker.Close()
+	server := embeddedtest.ClickHouse(ctx, t, embedded.Options{})
+	broker := embeddedtest.Kafka(t, 3, []string{app.Events, app.Alerts, app.Dead})
 	producer, err := kafka.NewProducer(kafka.Config{Brokers: broker.ListenAddrs()}, app.Events)
 	if err != nil {
 		t.Fatal(err)

@@ -14,6 +14,7 @@ import (
 
 	"github.com/astray-dev/astray/cmd/internal/app"
 	"github.com/astray-dev/astray/deploy/embedded"
+	"github.com/astray-dev/astray/deploy/embedded/embeddedtest"
 	"github.com/astray-dev/astray/deploy/embedded/kraft"
 	"github.com/astray-dev/astray/ingest/kafka"
 )
@@ -78,19 +79,13 @@ func newStageWith(t *testing.T, ctx context.Context, bus *kraft.Cluster) *stage 
 	t.Helper()
 	s := &stage{start: time.Date(2026, 3, 1, 0, 0, 0, 0, time.UTC), minutes: map[int64]uint64{}, brokers: bus.Brokers(kraft.Plain)}
 	var err error
-	if s.server, err = embedded.StartClickHouse(ctx, embedded.Options{Dir: t.TempDir(), Restart: true}); err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(s.server.Kill)
+	s.server = embeddedtest.ClickHouse(ctx, t, embedded.Options{Restart: true})
 	opt, err := native.ParseDSN(s.server.DSN())
 	if err != nil {
 		t.Fatal(err)
 	}
 	s.door = newGate(t, opt.Addr[0], true)
-	if s.conn, err = native.Open(opt); err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { s.conn.Close() })
+	s.conn = embeddedtest.Connect(t, s.server.DSN())
 	cfg := kafka.Config{Brokers: s.brokers, Timeout: 5 * time.Second}
 	var topics []kafka.TopicSpec
 	for _, name := range []string{app.Events, app.Alerts, app.Dead} {

@@ -24,6 +24,7 @@ import (
 
 	"github.com/astray-dev/astray/cmd/internal/app"
 	"github.com/astray-dev/astray/deploy/embedded"
+	"github.com/astray-dev/astray/deploy/embedded/embeddedtest"
 	"github.com/astray-dev/astray/ingest/kafka"
 	"github.com/astray-dev/astray/ingest/pipeline"
 )
@@ -263,10 +264,7 @@ func newStage(t *testing.T, ctx context.Context, partitions int32) *stage {
 	t.Helper()
 	s := &stage{start: time.Date(2026, 3, 1, 0, 0, 0, 0, time.UTC), minutes: map[int64]uint64{}}
 	var err error
-	if s.server, err = embedded.StartClickHouse(ctx, embedded.Options{Dir: t.TempDir(), Restart: true}); err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(s.server.Kill)
+	s.server = embeddedtest.ClickHouse(ctx, t, embedded.Options{Restart: true})
 	s.bus = newGate(t, "", false)
 	s.cluster, err = kfake.NewCluster(kfake.NumBrokers(1), kfake.SeedTopics(partitions, app.Events, app.Alerts, app.Dead), kfake.GroupMinSessionTimeout(time.Millisecond),
 		kfake.ListenFn(func(network, address string) (net.Listener, error) {
@@ -288,10 +286,7 @@ func newStage(t *testing.T, ctx context.Context, partitions int32) *stage {
 		t.Fatal(err)
 	}
 	s.door = newGate(t, opt.Addr[0], true)
-	if s.conn, err = native.Open(opt); err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { s.conn.Close() })
+	s.conn = embeddedtest.Connect(t, s.server.DSN())
 	if s.producer, err = kafka.NewProducer(kafka.Config{Brokers: s.brokers, Timeout: 2 * time.Second}, app.Events); err != nil {
 		t.Fatal(err)
 	}

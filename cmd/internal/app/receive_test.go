@@ -11,12 +11,11 @@ import (
 	"testing"
 	"time"
 
-	native "github.com/ClickHouse/clickhouse-go/v2"
 	"github.com/prometheus/client_golang/prometheus"
-	"github.com/twmb/franz-go/pkg/kfake"
 
 	"github.com/astray-dev/astray/cmd/internal/app"
 	"github.com/astray-dev/astray/deploy/embedded"
+	"github.com/astray-dev/astray/deploy/embedded/embeddedtest"
 	"github.com/astray-dev/astray/ingest/kafka"
 )
 
@@ -25,29 +24,9 @@ import (
 func TestEventsOverHTTPAndInOtherFormats(t *testing.T) {
 	ctx, cancel := context.WithTimeout(t.Context(), 3*time.Minute)
 	defer cancel()
-	server, err := embedded.StartClickHouse(ctx, embedded.Options{Dir: t.TempDir()})
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer server.Kill()
-	broker, err := kfake.NewCluster(kfake.NumBrokers(1), kfake.SeedTopics(1, app.Events, app.Alerts, app.Dead))
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer broker.Close()
-	opt, err := native.ParseDSN(server.DSN())
-	if err != nil {
-		t.Fatal(err)
-	}
-	conn, err := native.Open(opt)
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer conn.Close()
-	if err := conn.Exec(ctx, "CREATE DATABASE formats ENGINE = Atomic"); err != nil {
-		t.Fatal(err)
-	}
-	dsn := server.DSN()[:len(server.DSN())-len("default")] + "formats"
+	server := embeddedtest.ClickHouse(ctx, t, embedded.Options{})
+	broker := embeddedtest.Kafka(t, 1, []string{app.Events, app.Alerts, app.Dead})
+	conn, dsn := embeddedtest.Database(ctx, t, server, "formats")
 	const token = "0123456789abcdef"
 	tokens := filepath.Join(t.TempDir(), "tokens")
 	if err := os.WriteFile(tokens, []byte("test "+token+"\n"), 0o600); err != nil {

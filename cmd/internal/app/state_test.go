@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/astray-dev/astray/deploy/embedded"
+	"github.com/astray-dev/astray/deploy/embedded/embeddedtest"
 	"github.com/astray-dev/astray/detect"
 	"github.com/astray-dev/astray/detect/catalog"
 	"github.com/astray-dev/astray/ingest/clickhouse"
@@ -20,11 +21,7 @@ import (
 // in fifty acted since the last checkpoint.
 func BenchmarkState(b *testing.B) {
 	ctx := b.Context()
-	server, err := embedded.StartClickHouse(ctx, embedded.Options{Dir: b.TempDir()})
-	if err != nil {
-		b.Fatal(err)
-	}
-	defer server.Kill()
+	server := embeddedtest.ClickHouse(ctx, b, embedded.Options{})
 	if _, err := clickhouse.Migrate(ctx, server.DSN()); err != nil {
 		b.Fatal(err)
 	}

@@ -10,12 +10,12 @@ import (
 	"testing"
 	"time"
 
-	native "github.com/ClickHouse/clickhouse-go/v2"
 	"go.uber.org/goleak"
 
 	"github.com/astray-dev/astray/cmd/internal/app"
 	"github.com/astray-dev/astray/cmd/internal/demo"
 	"github.com/astray-dev/astray/deploy/embedded"
+	"github.com/astray-dev/astray/deploy/embedded/embeddedtest"
 	"github.com/astray-dev/astray/ingest/decode"
 	"github.com/astray-dev/astray/ingest/event"
 	"github.com/astray-dev/astray/ingest/simulate"
@@ -95,11 +95,7 @@ func TestDemoFromEndToEnd(t *testing.T) {
 func TestDemoOfAFileOnServersThatRunAlready(t *testing.T) {
 	ctx, cancel := context.WithTimeout(t.Context(), 4*time.Minute)
 	defer cancel()
-	server, err := embedded.StartClickHouse(ctx, embedded.Options{Dir: t.TempDir()})
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer server.Kill()
+	server := embeddedtest.ClickHouse(ctx, t, embedded.Options{})
 	broker, err := embedded.StartKafka(embedded.KafkaOptions{Topics: map[string]int32{app.Events: 3, app.Alerts: 1, app.Dead: 1}})
 	if err != nil {
 		t.Fatal(err)
@@ -131,15 +127,7 @@ func TestDemoOfAFileOnServersThatRunAlready(t *testing.T) {
 	if r.Produced != good+bad+1 || r.Stored != good || r.Dead != bad || r.Attacks != uint64(len(truth.Attacks)) {
 		t.Errorf("%v of %d good and %d bad lines and %d attacks\n%s", r, good, bad, len(truth.Attacks), out)
 	}
-	opt, err := native.ParseDSN(server.DSN())
-	if err != nil {
-		t.Fatal(err)
-	}
-	conn, err := native.Open(opt)
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer conn.Close()
+	conn := embeddedtest.Connect(t, server.DSN())
 	var rows uint64
 	if err := conn.QueryRow(ctx, "SELECT uniqExact(id) FROM events").Scan(&rows); err != nil || rows != good {
 		t.Errorf("%d rows, %v", rows, err)

@@ -18,6 +18,7 @@ import (
 
 	"github.com/astray-dev/astray/cmd/internal/scene"
 	"github.com/astray-dev/astray/deploy/embedded"
+	"github.com/astray-dev/astray/deploy/embedded/embeddedtest"
 	"github.com/astray-dev/astray/detect/alert"
 	"github.com/astray-dev/astray/ingest/clickhouse"
 	"github.com/astray-dev/astray/ingest/clickhouse/reader"
@@ -198,11 +199,7 @@ func TestHealth(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	locked, err := embedded.StartClickHouse(ctx, embedded.Options{Dir: t.TempDir(), Passwords: true})
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer locked.Kill()
+	locked := embeddedtest.ClickHouse(ctx, t, embedded.Options{Passwords: true})
 	lock := strings.TrimSuffix(strings.TrimPrefix(locked.HTTPURL(), "http://"), "/")
 	for name, c := range map[string]struct {
 		set  map[string]any

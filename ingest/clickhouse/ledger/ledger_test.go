@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/astray-dev/astray/deploy/embedded"
+	"github.com/astray-dev/astray/deploy/embedded/embeddedtest"
 	"github.com/astray-dev/astray/detect/alert"
 	"github.com/astray-dev/astray/detect/triage"
 	"github.com/astray-dev/astray/ingest/clickhouse"
@@ -24,11 +25,7 @@ func start(t *testing.T) (context.Context, string, *ledger.Ledger) {
 	t.Helper()
 	ctx, cancel := context.WithTimeout(t.Context(), 3*time.Minute)
 	t.Cleanup(cancel)
-	server, err := embedded.StartClickHouse(ctx, embedded.Options{Dir: t.TempDir()})
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(server.Kill)
+	server := embeddedtest.ClickHouse(ctx, t, embedded.Options{})
 	if _, err := clickhouse.Migrate(ctx, server.DSN()); err != nil {
 		t.Fatal(err)
 	}
