@@ -29,6 +29,8 @@ import (
 	"os"
 	"os/exec"
 	"os/signal"
+	"path/filepath"
+	"runtime/pprof"
 	"slices"
 	"strconv"
 	"strings"
@@ -61,11 +63,15 @@ var roles = map[string]func(ctx context.Context, stop <-chan struct{}, j job) er
 	"plain": plain,
 }
 
+// allWays are the roles that are measured.
+func allWays() []string { return []string{"engine", "no-detect", "plain"} }
+
 // job is what a process is told.
 type job struct {
 	Brokers    []string
 	DSN, Topic string
 	Group      string
+	Profile    string // file for a CPU profile; none if empty
 }
 
 func (j job) config() app.Config {
@@ -86,13 +92,30 @@ func play(ctx context.Context) bool {
 			_, _ = io.Copy(io.Discard, os.Stdin) // its end is the signal to stop, whatever ends it
 			close(ended)
 		}()
-		err = roles[os.Args[1]](ctx, ended, j)
+		err = profiled(j.Profile, func() error { return roles[os.Args[1]](ctx, ended, j) })
 	}
 	if err != nil {
 		fmt.Fprintln(os.Stderr, os.Args[1]+":", err)
 		os.Exit(1)
 	}
 	return true
+}
+
+// profiled runs f and writes what it used the CPU for to a file, if one is named.
+func profiled(file string, f func() error) error {
+	if file == "" {
+		return f()
+	}
+	out, err := os.Create(file)
+	if err != nil {
+		return err
+	}
+	if err := pprof.StartCPUProfile(out); err != nil {
+		return errors.Join(err, out.Close())
+	}
+	err = f()
+	pprof.StopCPUProfile()
+	return errors.Join(err, out.Close())
 }
 
 func main() {
@@ -107,8 +130,12 @@ func main() {
 	flag.IntVar(&b.agents, "agents", 2000, "agents of the simulated world")
 	flag.IntVar(&b.rate, "rate", 10_000, "events a second while latency is measured; 0: it is not")
 	flag.DurationVar(&b.span, "span", 30*time.Second, "how long latency is measured")
+	flag.StringVar(&b.profiles, "profiles", "", "`directory` for a CPU profile of each process that is measured")
+	ways := flag.String("ways", strings.Join(allWays(), ","), "what is measured")
 	flag.Parse()
-	if flag.NArg() > 0 || b.events < 1 || b.rounds < 0 || b.agents < 20 || b.rate < 0 {
+	b.ways = strings.Split(*ways, ",")
+	if flag.NArg() > 0 || b.events < 1 || b.rounds < 0 || b.agents < 20 || b.rate < 0 ||
+		slices.ContainsFunc(b.ways, func(w string) bool { return !slices.Contains(allWays(), w) }) {
 		flag.Usage()
 		os.Exit(2)
 	}
@@ -122,6 +149,8 @@ func main() {
 type bench struct {
 	events, rounds, agents, rate int
 	span                         time.Duration
+	ways                         []string
+	profiles                     string
 	out                          io.Writer
 
 	brokers []string
@@ -160,7 +189,7 @@ func (b *bench) run(ctx context.Context) (err error) {
 	fmt.Fprintf(b.out, "%d events of %d agents, %.0f bytes each, in %d partitions, lz4; written in %.0f s\n",
 		b.events, b.agents, float64(size)/float64(b.events), partitions, time.Since(start).Seconds())
 	seen := map[string][]result{}
-	ways := []string{"engine", "no-detect", "plain"}
+	ways := slices.Clone(b.ways)
 	order := rand.New(rand.NewPCG(1, 1))
 	for round := range b.rounds {
 		order.Shuffle(len(ways), func(i, j int) { ways[i], ways[j] = ways[j], ways[i] })
@@ -175,7 +204,7 @@ func (b *bench) run(ctx context.Context) (err error) {
 	}
 	if b.rounds > 0 {
 		fmt.Fprintf(b.out, "\n%-10s %12s %16s %16s %16s\n", "median", "M rows/s", "CPU s/M, process", "CPU s/M, server", "CPU s/M, both")
-		for _, way := range []string{"engine", "no-detect", "plain"} {
+		for _, way := range b.ways {
 			rs := seen[way]
 			m := func(f func(result) float64) float64 {
 				xs := make([]float64, len(rs))
@@ -259,7 +288,11 @@ func (b *bench) measure(ctx context.Context, way string, round int) (r result, e
 		return r, err
 	}
 	start := time.Now()
-	p, err := spawn(way, job{Brokers: b.brokers, DSN: dsn, Topic: "past", Group: name})
+	j := job{Brokers: b.brokers, DSN: dsn, Topic: "past", Group: name}
+	if b.profiles != "" {
+		j.Profile = filepath.Join(b.profiles, name+".pprof")
+	}
+	p, err := spawn(way, j)
 	if err != nil {
 		return r, err
 	}

@@ -19,7 +19,7 @@ func TestMain(m *testing.M) {
 // Each way brings every event into the table, and what is measured of it is told.
 func TestEachWayIsMeasured(t *testing.T) {
 	var out strings.Builder
-	b := bench{events: 3000, rounds: 1, agents: 50, rate: 200, span: 2 * time.Second, out: &out}
+	b := bench{events: 3000, rounds: 1, agents: 50, rate: 200, span: 2 * time.Second, ways: allWays(), out: &out}
 	if err := b.run(t.Context()); err != nil {
 		t.Fatalf("%v\n%s", err, out.String())
 	}
