@@ -119,12 +119,14 @@ func (p *partition) duplicates(ctx context.Context, b *batch) (n int, err error)
 	}
 	var doubts []Doubt
 	var at []int
+	w, _ := p.dedupe.(*Window)
 	for i := range b.events {
 		ev, r := &b.events[i], &b.refs[i]
-		if p.dedupe.Duplicate(ev) {
+		hash, day := xxhash.Sum64String(ev.ID), dayOf(ev.Time)
+		if w != nil && w.Seen(fingerprint(hash, day)) || w == nil && p.dedupe.Duplicate(ev) {
 			r.skip = true
 			n++
-		} else if day := dayOf(ev.Time); p.days != nil && p.days.suspect(xxhash.Sum64String(ev.ID), day) {
+		} else if p.days != nil && p.days.suspect(hash, day) {
 			doubts = append(doubts, Doubt{ev.ID, day, event.Position{Topic: p.topic, Partition: p.part, Offset: r.offset + p.base, Index: r.index}})
 			at = append(at, i)
 		}

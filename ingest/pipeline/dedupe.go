@@ -45,7 +45,12 @@ func (w *Window) Duplicate(ev *event.Event) bool { return w.Seen(Fingerprint(ev.
 
 // Fingerprint is what a Window remembers of an event: a hash of its id and the day of its time.
 func Fingerprint(id string, time int64) uint64 {
-	h := xxhash.Sum64String(id) ^ uint64(dayOf(time))*0x9e3779b97f4a7c15
+	return fingerprint(xxhash.Sum64String(id), dayOf(time))
+}
+
+// fingerprint is Fingerprint of an id's hash.
+func fingerprint(hash uint64, day int32) uint64 {
+	h := hash ^ uint64(day)*0x9e3779b97f4a7c15
 	h ^= h >> 32
 	if h == 0 {
 		h = 1

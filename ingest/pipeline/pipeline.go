@@ -140,8 +140,9 @@ type Store interface {
 type Block interface {
 	// Append adds a row. It copies what it needs of ev.
 	Append(ev *event.Event, pos event.Position, late bool)
-	// Rows is the number of rows that are not stored yet.
+	// Rows is the number of rows that are not stored yet, Bytes about how much memory they take.
 	Rows() int
+	Bytes() int
 	// Flush stores the rows, atomically per day of event time, and forgets them. After an error it is called
 	// again for what is left; rows that had arrived all the same are not stored twice.
 	Flush(ctx context.Context) error

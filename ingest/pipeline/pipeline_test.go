@@ -392,6 +392,8 @@ func (b *page) Rows() (n int) {
 	return n
 }
 
+func (b *page) Bytes() int { return 100 * b.Rows() }
+
 func (b *page) Close() error { b.l.mu.Lock(); b.l.closed++; b.l.mu.Unlock(); return nil }
 
 // Flush stores day after day; each day's rows are stored together or not at all.
@@ -848,5 +850,78 @@ func TestWithoutBlocksNoRowsAreStored(t *testing.T) {
 	a, _ := want.newest()
 	if b, _ := got.newest(); a.Offset != b.Offset {
 		t.Errorf("checkpoint at %d without blocks, at %d with", b.Offset, a.Offset)
+	}
+}
+
+// blocksOf returns how many rows each block had that a worker made of n events, fetched one by one.
+func blocksOf(t *testing.T, n int, change func(cfg *Config)) []int {
+	t.Helper()
+	var ms []string
+	for i := range n {
+		ms = append(ms, fmt.Sprintf("id-%d agent-%d %d", i, i, int64(9e14)+int64(i)))
+	}
+	l, tp := newLedger(), newTape(1, ms...)
+	cfg := config(l)
+	cfg.BlockAge, cfg.AlertAge, cfg.CheckpointEvery, cfg.BlockRows = time.Hour, time.Hour, 1<<60, n
+	var blocks []int
+	seen := 0
+	cfg.Failpoint = func(point string) {
+		if point == AfterBlock {
+			l.mu.Lock()
+			defer l.mu.Unlock()
+			blocks = append(blocks, len(l.rows)-seen)
+			if seen = len(l.rows); seen == n {
+				tp.stop()
+			}
+		}
+	}
+	change(&cfg)
+	w, err := New(cfg)
+	if err != nil {
+		t.Fatal(err)
+	}
+	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
+	defer cancel()
+	if err := w.Run(ctx, tp); err != nil {
+		t.Fatal(err)
+	}
+	return blocks
+}
+
+// However many rows a block may have, it is stored when it has become large.
+func TestBlocksAreBoundedInBytes(t *testing.T) {
+	for i, rows := range blocksOf(t, 60, func(cfg *Config) { cfg.BlockBytes = 450 }) {
+		if rows != 5 {
+			t.Errorf("block %d has %d rows of 100 bytes, want 5", i, rows)
+		}
+	}
+}
+
+// A worker that is far behind does not store small blocks for their age's sake; one that has nearly caught up does.
+func TestFarBehindBlocksMayWait(t *testing.T) {
+	blocks := blocksOf(t, 60, func(cfg *Config) {
+		// Each look at the clock finds it an age later.
+		now := time.Unix(1e9, 0)
+		var mu sync.Mutex
+		cfg.Now = func() time.Time {
+			mu.Lock()
+			defer mu.Unlock()
+			now = now.Add(cfg.BlockAge)
+			return now
+		}
+		cfg.Wall = func() time.Time { return time.Unix(2e9, 0) }
+		cfg.BlockRows = 20
+	})
+	seen := 0
+	var far, near []int
+	for _, rows := range blocks {
+		if seen += rows; seen < 40 {
+			far = append(far, rows)
+		} else if seen > 45 {
+			near = append(near, rows)
+		}
+	}
+	if len(far) == 0 || len(near) == 0 || slices.Max(far) < 2 || slices.Max(near) > 1 {
+		t.Errorf("far behind blocks of %d rows were stored, later of %d", far, near)
 	}
 }

@@ -49,9 +49,12 @@ type Config struct {
 	// LinkEvery is how often the exchange is told at least how far the partition has come, default 1 s.
 	LinkEvery time.Duration
 
-	// A block is stored when it has BlockRows rows (default 50,000), when its oldest row has waited for BlockAge
-	// (default 500 ms), or when an alert has waited for its events to be stored for AlertAge (default 100 ms).
+	// A block is stored when it has BlockRows rows (default 50,000) or BlockBytes bytes (default 64 MiB), when its oldest row
+	// has waited for BlockAge (default 500 ms), or when an alert has waited for its events to be stored for AlertAge (default
+	// 100 ms). While more than a block waits on the topic these ages, and LinkEvery, are ten times as long: what a reader far
+	// behind gains by small blocks is nothing, and they cost the store several times as much.
 	BlockRows          int
+	BlockBytes         int
 	BlockAge, AlertAge time.Duration
 	// CheckpointEvery is the time between checkpoints, default 10 s.
 	CheckpointEvery time.Duration
@@ -104,6 +107,9 @@ func New(cfg Config) (*Worker, error) {
 	if cfg.BlockRows <= 0 {
 		cfg.BlockRows = 50_000
 	}
+	if cfg.BlockBytes <= 0 {
+		cfg.BlockBytes = 64 << 20
+	}
 	def(&cfg.BlockAge, 500*time.Millisecond)
 	def(&cfg.AlertAge, 100*time.Millisecond)
 	def(&cfg.CheckpointEvery, 10*time.Second)
@@ -132,6 +138,7 @@ type noRows struct{}
 
 func (noRows) Append(*event.Event, event.Position, bool) {}
 func (noRows) Rows() int                                 { return 0 }
+func (noRows) Bytes() int                                { return 0 }
 func (noRows) Flush(context.Context) error               { return nil }
 func (noRows) Close() error                              { return nil }
 
@@ -216,6 +223,7 @@ type partition struct {
 	savedCalls atomic.Uint64 // … of these, those whose states are in the store
 	savedSeen  uint64
 	full       bool         // a checkpoint is due for want of memory
+	behind     bool         // more than a block waits on the topic
 	linker     Linker       // nil without an exchange
 	frames     []link.Frame // one for each partition of the exchange, open
 	linked     int          // records in frames
@@ -544,15 +552,23 @@ func (p *partition) observe(ctx context.Context, decoded <-chan *batch) error {
 			if err := p.checkpoint(ctx); err != nil {
 				return err
 			}
-		case p.block.Rows() >= p.cfg.BlockRows, len(p.dead) >= maxDeadBatch, len(p.alerts) >= maxAlertBatch,
-			!p.blockSince.IsZero() && now.Sub(p.blockSince) >= p.cfg.BlockAge,
-			!p.alertSince.IsZero() && now.Sub(p.alertSince) >= p.cfg.AlertAge,
-			p.linkBytes >= maxLinkBytes, p.linker != nil && now.Sub(p.linkedAt) >= p.cfg.LinkEvery:
+		case p.block.Rows() >= p.cfg.BlockRows, p.block.Bytes() >= p.cfg.BlockBytes, len(p.dead) >= maxDeadBatch, len(p.alerts) >= maxAlertBatch,
+			!p.blockSince.IsZero() && now.Sub(p.blockSince) >= p.patience(p.cfg.BlockAge),
+			!p.alertSince.IsZero() && now.Sub(p.alertSince) >= p.patience(p.cfg.AlertAge),
+			p.linkBytes >= maxLinkBytes, p.linker != nil && now.Sub(p.linkedAt) >= p.patience(p.cfg.LinkEvery):
 			if err := p.flush(ctx); err != nil {
 				return err
 			}
 		}
 	}
+}
+
+// patience is how long something may wait that waits for age as a rule.
+func (p *partition) patience(age time.Duration) time.Duration {
+	if p.behind {
+		return 10 * age
+	}
+	return age
 }
 
 var errWriter = errors.New("pipeline: the writer has ended")
@@ -561,6 +577,7 @@ var errWriter = errors.New("pipeline: the writer has ended")
 func (p *partition) process(ctx context.Context, b *batch) error {
 	now := p.cfg.Now()
 	p.of = b.in.Topic
+	p.behind = b.in.Lag() > int64(p.cfg.BlockRows)
 	if g := b.in.Gap; g != nil && g.Restarted {
 		// The log began anew, so offsets repeat. Positions go on above everything stored, and a checkpoint says
 		// so before the first row does.
