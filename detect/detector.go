@@ -67,8 +67,10 @@ type Finding struct {
 
 // Counts appends the findings of one feature, over all window lengths it is counted at.
 func Counts(s *feature.Store, v *feature.View, f feature.Feature, dst []Finding) []Finding {
-	for sc := range feature.NumScales {
-		dst = Count(s, v, f, sc, dst)
+	if v.Raised(f) { // nearly never
+		for sc := range feature.NumScales {
+			dst = Count(s, v, f, sc, dst)
+		}
 	}
 	return dst
 }

@@ -4,6 +4,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"math/rand/v2"
+	"runtime"
 	"strings"
 	"testing"
 
@@ -11,6 +12,7 @@ import (
 	"github.com/astray-dev/astray/detect/alert"
 	"github.com/astray-dev/astray/detect/catalog"
 	"github.com/astray-dev/astray/ingest/event"
+	"github.com/astray-dev/astray/ingest/simulate"
 )
 
 const second = 1_000_000
@@ -202,31 +204,111 @@ func TestQueryKeepsHostileNamesInside(t *testing.T) {
 	}
 }
 
+// BenchmarkEngine takes events that are in memory already: bare ones of many agents and of few, the same with all that
+// producers usually say of a call, and, again and again, the last of four days of a simulated world.
 func BenchmarkEngine(b *testing.B) {
-	const agents = 100_000
-	names := make([]string, agents)
-	for i := range names {
-		names[i] = fmt.Sprint("agent-", i)
+	b.Run("agents=100000", func(b *testing.B) { benchmarkCalls(b, 100_000, false) })
+	b.Run("agents=400", func(b *testing.B) { benchmarkCalls(b, 400, false) })
+	b.Run("full,agents=100000", func(b *testing.B) { benchmarkCalls(b, 100_000, true) })
+	b.Run("world", benchmarkWorld)
+}
+
+// callers returns an engine and what gives it the next of endless reads by that many agents. In full ones each agent has
+// its own key, address and client.
+func callers(agents int, full bool) (e *detect.Engine, step func()) {
+	callers := make([]event.Event, agents)
+	for i := range callers {
+		ev := &callers[i]
+		*ev = event.Event{AgentID: fmt.Sprint("agent-", i), Kind: event.APICall, Access: event.Read, Service: "feed", Cohort: "c", Action: "post.get"}
+		if full {
+			ev.CredentialID, ev.SourceIP, ev.ASN = fmt.Sprint("key_", i), fmt.Sprintf("10.%d.%d.%d", i>>16, i>>8&255, i&255), 64_500+uint32(i%7)
+			ev.UserAgent, ev.OwnerID, ev.AgentVersion = fmt.Sprint("sdk/", i%5), fmt.Sprint("org-", i/20), "2025.10"
+			ev.Status, ev.RequestBytes, ev.ResponseBytes = 200, 300, 4000
+		}
 	}
-	e := detect.New(detect.Config{}, catalog.All()...)
+	e = detect.New(detect.Config{}, catalog.All()...)
 	rng := rand.New(rand.NewPCG(1, 2))
-	ev := event.Event{Kind: event.APICall, Access: event.Read, Service: "feed", Cohort: "c", Action: "post.get"}
 	resources := make([]string, 4096)
 	for i := range resources {
 		resources[i] = fmt.Sprint("post/", i)
 	}
 	at := int64(1_700_000_000) * second
-	step := func() {
+	step = func() {
 		at += 1000
-		ev.Time, ev.AgentID, ev.Resource = at, names[rng.IntN(agents)], resources[rng.IntN(len(resources))]
-		e.Observe(&ev)
+		ev := &callers[rng.IntN(agents)]
+		ev.Time, ev.Resource = at, resources[rng.IntN(len(resources))]
+		e.Observe(ev)
 	}
-	for range 5 * agents {
+	for range 5 * max(agents, 100_000) {
 		step()
 	}
+	return e, step
+}
+
+// loop takes an event with each step.
+func loop(b *testing.B, step func()) {
 	b.ReportAllocs()
+	from := cpuTime()
 	for b.Loop() {
 		step()
 	}
+	b.ReportMetric(float64((cpuTime()-from).Nanoseconds())/float64(b.N), "cpu-ns/op")
 	b.ReportMetric(float64(b.N)/b.Elapsed().Seconds(), "events/s")
+}
+
+func benchmarkCalls(b *testing.B, agents int, full bool) {
+	_, step := callers(agents, full)
+	loop(b, step)
+}
+
+func benchmarkWorld(b *testing.B) {
+	const days = 4
+	world, err := simulate.New(simulate.Config{Agents: 300, Days: days, Seed: 1})
+	if err != nil {
+		b.Fatal(err)
+	}
+	e := detect.New(detect.Config{}, catalog.All()...)
+	const day = 86_400 * second
+	var last []event.Event
+	var ev event.Event
+	from := int64(0)
+	for world.Next(&ev) {
+		if from == 0 {
+			from = ev.Time
+		}
+		if ev.Time < from+(days-1)*day {
+			e.Observe(&ev)
+		} else {
+			last = append(last, *ev.Clone())
+		}
+	}
+	i := 0
+	loop(b, func() {
+		e.Observe(&last[i])
+		last[i].Time += day
+		if i++; i == len(last) {
+			i = 0
+		}
+	})
+	e.Alerts(func(*alert.Alert) {})
+}
+
+// BenchmarkAgentMemory says what an agent takes, all of the process that goes with agents included: live memory after a
+// collection, beside what the engine knows of.
+func BenchmarkAgentMemory(b *testing.B) {
+	const agents = 100_000
+	live := func() float64 {
+		var m runtime.MemStats
+		runtime.GC()
+		runtime.GC()
+		runtime.ReadMemStats(&m)
+		return float64(m.HeapAlloc)
+	}
+	for range b.N {
+		before := live()
+		e, step := callers(agents, true)
+		b.ReportMetric((live()-before)/agents, "B/agent") // the callers' own strings and events included
+		b.ReportMetric(float64(e.StateBytes())/agents, "counted-B/agent")
+		runtime.KeepAlive(step)
+	}
 }

@@ -87,7 +87,7 @@ func (e *Engine) about(key uint64, now int64) *episode {
 // crowd is the names of the agents that have a part in what crossed. An operation that everybody uses is none of
 // everybody's doing: of a target's agents only as many count as the finding does, those seen last.
 func (e *Engine) crowd(c crossing) []string {
-	names := c.entity.Names
+	names := c.entity.Names()
 	if c.entity.Kind == feature.Target {
 		n := 0.0
 		for _, f := range e.findings {

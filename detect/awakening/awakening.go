@@ -29,8 +29,8 @@ const least = -2
 
 // Examine weighs that the agent is there, and how much it does.
 func (Detector) Examine(s *feature.Store, v *feature.View, dst []detect.Finding) []detect.Finding {
-	r, logP := s.Presence(v)
-	if logP > least {
+	r, logP, ok := s.Presence(v, least)
+	if !ok {
 		return dst
 	}
 	return append(dst, detect.Finding{Reading: r, LogP: logP, Hint: true})

@@ -30,17 +30,20 @@ func (Detector) Info() detect.Info {
 // overdispersion is by how much more the pauses of agents differ than a multinomial sample would, per pause.
 const overdispersion = 0.005
 
+// usual reports whether a statistic is below the median of a chi-squared variable, which lies above df−1: every other one
+// is as large, and that need not be computed.
+func usual(g, df float64) bool { return g <= df-1 }
+
 // Examine weighs the mix of operations and of pauses.
 func (Detector) Examine(s *feature.Store, v *feature.View, dst []detect.Finding) []detect.Finding {
-	if v.RhythmG > 0 {
-		g := v.RhythmG / (1 + overdispersion*float64(v.RhythmN-1))
+	if g := v.RhythmG / (1 + overdispersion*float64(v.RhythmN-1)); g > 0 && !usual(g, 9) {
 		if logP := tail.ChiSquareLogSF(g, 9); logP < -1 {
 			f := detect.Surprise("rhythm", fmt.Sprintf("the pauses between its %d events are unlike those of its peers", v.RhythmN+1), v.RhythmG, logP)
 			f.Hint = true
 			dst = append(dst, f)
 		}
 	}
-	if v.MixG > 0 {
+	if v.MixG > 0 && !usual(v.MixG, v.MixDF) {
 		if logP := s.WeighMix(v, tail.ChiSquareLogSF(v.MixG, v.MixDF)); logP < -1 {
 			f := detect.Surprise("mix_of_operations", fmt.Sprintf("the mix of the day's %d operations is unlike the days before", v.MixEvents), v.MixG, logP)
 			f.Scale = feature.Day

@@ -40,6 +40,9 @@ const maxConverging = 3
 // Examine weighs the destinations of the window, and what was sent to them.
 func (Detector) Examine(s *feature.Store, v *feature.View, dst []detect.Finding) []detect.Finding {
 	for _, sc := range [...]feature.Scale{feature.TenMinutes, feature.Day} {
+		if !v.Raised(feature.SentKB) {
+			break
+		}
 		if r, ok := s.PerEvent(v, feature.SentKB, sc); ok {
 			dst = detect.Weigh(s, v, r, dst)
 		}

@@ -59,14 +59,71 @@ type Entity struct {
 	window      [NumScales]int64
 	n           [NumScales]float32
 	cells       [NumScales][NumCrowds]cell
-	members     Recency  // agents, by when they were seen
-	Names       []string // of the agents seen last, oldest first, at most maxNames
-	posts       []post   // of a template, oldest first
-	Depth       uint8    // longest chain of posts of a template, each by an agent that had read the one before
+	members     Recency // agents, by when they were seen
+	latest      latest  // the agents seen last
+	posts       []post  // of a template, oldest first
+	Depth       uint8   // longest chain of posts of a template, each by an agent that had read the one before
 	dirty       bool
 }
 
 const maxNames = 64
+
+// latest is the names of the agents seen last, a ring once there are maxNames of them. A busy entity's latest change with
+// nearly every event: their hashes are searched, and nothing is moved for one more.
+type latest struct {
+	names []string
+	keys  []uint32 // hashes of the names
+	first int      // the oldest
+}
+
+func (l *latest) len() int { return len(l.names) }
+
+// at is the place of the i-th, the oldest being 0.
+func (l *latest) at(i int) int {
+	if i += l.first; i >= len(l.names) {
+		i -= len(l.names)
+	}
+	return i
+}
+
+// add makes the name the newest.
+func (l *latest) add(name string, key uint32) {
+	n := len(l.names)
+	if n > 0 {
+		if last := l.at(n - 1); l.keys[last] == key && l.names[last] == name {
+			return
+		}
+	}
+	for p, k := range l.keys {
+		if k != key || l.names[p] != name {
+			continue
+		}
+		if p -= l.first; p < 0 {
+			p += n
+		}
+		for ; p < n-1; p++ {
+			to, from := l.at(p), l.at(p+1)
+			l.names[to], l.keys[to] = l.names[from], l.keys[from]
+		}
+		last := l.at(n - 1)
+		l.names[last], l.keys[last] = name, key
+		return
+	}
+	if n < maxNames {
+		l.names, l.keys = append(l.names, name), append(l.keys, key)
+		return
+	}
+	l.names[l.first], l.keys[l.first] = name, key
+	l.first = l.at(1)
+}
+
+// all returns a copy of the names, oldest first.
+func (l *latest) all() []string {
+	return slices.Concat(l.names[l.first:], l.names[:l.first])
+}
+
+// Names returns the names of the agents seen last with the entity, oldest first, at most maxNames.
+func (e *Entity) Names() []string { return e.latest.all() }
 
 // post is a post of a template: the hash of its id, its author, and how far it is from the first.
 type post struct {
@@ -188,13 +245,8 @@ func (s *Shared) count(e *Entity, agent uint64, sec int64, minute uint32, name s
 			c[CrowdFresh].cur++
 		}
 	}
-	if name != "" && (len(e.Names) == 0 || e.Names[len(e.Names)-1] != name) {
-		if i := slices.Index(e.Names, name); i >= 0 {
-			e.Names = slices.Delete(e.Names, i, i+1)
-		} else if len(e.Names) >= maxNames {
-			e.Names = slices.Delete(e.Names, 0, 1)
-		}
-		e.Names = append(e.Names, name)
+	if name != "" {
+		e.latest.add(name, uint32(agent>>32))
 	}
 	return before
 }

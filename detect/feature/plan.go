@@ -85,8 +85,8 @@ var plan = [...]struct {
 
 const numCells = len(plan)
 
-// cellOf maps feature and scale to the place in plan, -1 where the pair is not counted; span is the half-open
-// range of a scale's cells.
+// cellOf maps feature and scale to the place in plan, -1 where the pair is not counted; cellsOf is the set of a feature's
+// places; span is the half-open range of a scale's cells.
 var (
 	cellOf = func() (m [NumFeatures][NumScales]int8) {
 		for f := range m {
@@ -94,6 +94,12 @@ var (
 		}
 		for i, p := range plan {
 			m[p.Feature][p.Scale] = int8(i)
+		}
+		return m
+	}()
+	cellsOf = func() (m [NumFeatures]uint64) {
+		for i, p := range plan {
+			m[p.Feature] |= 1 << i
 		}
 		return m
 	}()

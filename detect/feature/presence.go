@@ -57,24 +57,30 @@ func (s *Store) arrive(a *Agent, before, w int64) {
 }
 
 // Presence is how many events the agent has in the open ten minutes, with the probability, as a natural logarithm, that
-// it is there at all and does as much.
-func (s *Store) Presence(v *View) (r Reading, logP float64) {
+// it is there at all and does as much. ok is false when that is above least.
+func (s *Store) Presence(v *View, least float64) (r Reading, logP float64, ok bool) {
 	a := v.Agent
 	i := cellOf[Events][TenMinutes]
 	if v.bumped&(1<<i) == 0 {
-		return r, 0
+		return r, 0, false
 	}
 	c := &a.Cells[i]
 	peers := s.fleet.pool.moments(int(i))
 	p := &a.Presence
-	r = Reading{Name: "events_of_the_rarely_active", Scale: TenMinutes, Observed: float64(c.Cur), Peers: peers, Own: Moments{a.N[TenMinutes], c.Mean, c.Var}}
 	// One window of the fleet's for a start.
-	r.Mean = (float64(p.Events) + math.Max(float64(peers.Mean), 1)) / (float64(p.Windows) + 1)
-	logP = -float64(p.Absence)
-	if r.Observed > r.Mean {
-		logP -= math.Log(r.Observed / r.Mean)
+	mean := (float64(p.Events) + math.Max(float64(peers.Mean), 1)) / (float64(p.Windows) + 1)
+	ratio := float64(c.Cur) / mean
+	if logP = -float64(p.Absence); logP-math.Max(ratio-1, 0) > least+1e-9 {
+		return r, logP, false // for ln x ≤ x−1
 	}
-	return r, logP
+	if float64(c.Cur) > mean {
+		logP -= math.Log(ratio)
+	}
+	if logP > least {
+		return r, logP, false
+	}
+	r = Reading{Name: "events_of_the_rarely_active", Scale: TenMinutes, Observed: float64(c.Cur), Mean: mean, Peers: peers, Own: Moments{a.N[TenMinutes], c.Mean, c.Var}}
+	return r, logP, true
 }
 
 // PresentShare is the part of the elapsed time in which the agent was active before, by ten-minute windows.

@@ -66,12 +66,12 @@ func (r *Reading) raise(k float64) {
 // unremarkable, or when too little is known to say so.
 func (s *Store) Read(v *View, f Feature, sc Scale) (Reading, bool) {
 	i := cellOf[f][sc]
-	if i < 0 || v.bumped&(1<<i) == 0 {
+	if i < 0 || v.raised&(1<<i) == 0 {
 		return Reading{}, false
 	}
 	a := v.Agent
 	c := &a.Cells[i]
-	if c.Cur <= c.Gate || c.Cur < 1 || f.discovery() && (v.Event.Time-a.First < firstDay*micros || v.SinceStart < 2*firstDay) {
+	if f.discovery() && (v.Event.Time-a.First < firstDay*micros || v.SinceStart < 2*firstDay) {
 		return Reading{}, false
 	}
 	prior := s.prior(a, int(i))

@@ -7,6 +7,8 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+
+	"github.com/cespare/xxhash/v2"
 )
 
 // Keys under which states are stored. What follows the slash is the agent's id, the cohort's name, the entity's key.
@@ -292,9 +294,9 @@ func (e *Entity) append(dst []byte) []byte {
 		}
 	}
 	dst = e.members.append(dst)
-	dst = binary.AppendUvarint(dst, uint64(len(e.Names)))
-	for _, n := range e.Names {
-		dst = appendString(dst, n)
+	dst = binary.AppendUvarint(dst, uint64(e.latest.len()))
+	for i := range e.latest.names {
+		dst = appendString(dst, e.latest.names[e.latest.at(i)])
 	}
 	dst = binary.AppendUvarint(dst, uint64(len(e.posts)))
 	for _, p := range e.posts {
@@ -328,7 +330,8 @@ func (e *Entity) decode(d *decoder) {
 		return
 	}
 	for range n {
-		e.Names = append(e.Names, d.string(maxName))
+		name := d.string(maxName)
+		e.latest.add(name, uint32(xxhash.Sum64String(name)>>32))
 	}
 	if n = d.uvarint(); n > maxPosts {
 		d.fail("number of posts")

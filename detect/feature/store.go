@@ -5,6 +5,7 @@ package feature
 
 import (
 	"math"
+	"math/bits"
 	"strings"
 	"unsafe"
 
@@ -56,6 +57,7 @@ type View struct {
 	Shared *Shared
 
 	bumped uint64 // cells that the event raised: the others were examined when they were
+	raised uint64 // of those, the ones that stand above their gates
 
 	// What the agent does for the first time, as −log10 of the probability that its cohort, the wider group and
 	// the fleet give it (0 when it is not new), and the share of its peers that have done it before.
@@ -165,7 +167,7 @@ func (s *Store) cohort(name string) *Cohort {
 func (s *Store) Bytes() int64 {
 	n := s.agentBytes
 	for _, e := range s.shared.entities {
-		n += int64(unsafe.Sizeof(*e)) + int64(e.members.bytes()+24*cap(e.posts)+16*cap(e.Names)+len(e.Name))
+		n += int64(unsafe.Sizeof(*e)) + int64(e.members.bytes()+24*cap(e.posts)+20*cap(e.latest.names)+len(e.Name))
 	}
 	return n + int64(len(s.shared.waiting))*32
 }
@@ -297,9 +299,23 @@ func (s *Store) Update(ev *event.Event) *View {
 			v.add(&in, ReceivedKB, float32(ev.ResponseBytes)/1024)
 		}
 	}
+	v.sift()
 	s.weigh(a)
 	return v
 }
+
+// sift finds the cells that are worth a look.
+func (v *View) sift() {
+	for rest := v.bumped; rest != 0; rest &= rest - 1 {
+		i := bits.TrailingZeros64(rest)
+		if c := &v.Agent.Cells[i]; c.Cur > c.Gate && c.Cur >= 1 {
+			v.raised |= 1 << i
+		}
+	}
+}
+
+// Raised reports whether the event has brought a count of the feature above what is unremarkable, in any window.
+func (v *View) Raised(f Feature) bool { return v.raised&cellsOf[f] != 0 }
 
 func (v *View) add(in *[NumScales]bool, f Feature, x float32) {
 	a := v.Agent
