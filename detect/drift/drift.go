@@ -27,18 +27,18 @@ func (Detector) Info() detect.Info {
 	}
 }
 
-// overdispersion is by how much more the pauses of agents differ than a multinomial sample would, per pause.
+// overdispersion is by how much more the steps of agents differ than a multinomial sample would, per step.
 const overdispersion = 0.005
 
 // usual reports whether a statistic is below the median of a chi-squared variable, which lies above df−1: every other one
 // is as large, and that need not be computed.
 func usual(g, df float64) bool { return g <= df-1 }
 
-// Examine weighs the mix of operations and of pauses.
+// Examine weighs the mix of operations and of steps.
 func (Detector) Examine(s *feature.Store, v *feature.View, dst []detect.Finding) []detect.Finding {
 	if g := v.RhythmG / (1 + overdispersion*float64(v.RhythmN-1)); g > 0 && !usual(g, 9) {
-		if logP := tail.ChiSquareLogSF(g, 9); logP < -1 {
-			f := detect.Surprise("rhythm", fmt.Sprintf("the pauses between its %d events are unlike those of its peers", v.RhythmN+1), v.RhythmG, logP)
+		if logP := tail.ChiSquareLogSF(g, v.RhythmDF); logP < -1 {
+			f := detect.Surprise("rhythm", fmt.Sprintf("its pauses, and where it makes them, are over %d events unlike those of its peers", v.RhythmN+1), v.RhythmG, logP)
 			f.Hint = true
 			dst = append(dst, f)
 		}

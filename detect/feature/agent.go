@@ -35,7 +35,7 @@ type state struct {
 	ReadAt         uint8
 
 	Origin   origin
-	Gaps     [gapBins]uint16
+	Steps    [stepBins]uint16
 	Gap      gap
 	Routes   [4]route
 	Mix      mix

@@ -10,7 +10,7 @@ type Cohort struct {
 
 	services, destinations, actions Vocabulary
 
-	gaps    [gapBins]float32
+	steps   [stepBins]float32
 	gapSum  float32
 	tides   tides
 	origins struct{ Days, New [NumOrigins]float32 }

@@ -22,7 +22,7 @@ const (
 
 // Version is the first byte of every state. A state of another version is refused with ErrVersion, and its owner rebuilds
 // what it was a state of from the stored events. A golden of each version stands in detect/testdata.
-const Version = 9
+const Version = 10
 
 // ErrVersion says that a state was written by a version of Astray that this one does not read.
 var ErrVersion error = versionError{}
@@ -211,7 +211,7 @@ func (v *Vocabulary) decode(d *decoder) {
 func (c *Cohort) append(dst []byte) []byte {
 	dst = binary.AppendVarint(dst, c.Agents)
 	dst = fixed(dst, &c.pool)
-	dst = fixed(dst, &c.gaps)
+	dst = fixed(dst, &c.steps)
 	dst = fixed(dst, c.gapSum)
 	dst = fixed(dst, &c.origins)
 	dst = c.tides.append(dst)
@@ -224,7 +224,7 @@ func (c *Cohort) append(dst []byte) []byte {
 func (c *Cohort) decode(d *decoder) {
 	c.Agents = d.varint()
 	d.fixed(&c.pool)
-	d.fixed(&c.gaps)
+	d.fixed(&c.steps)
 	d.fixed(&c.gapSum)
 	d.fixed(&c.origins)
 	c.tides.decode(d)

@@ -56,8 +56,9 @@ type View struct {
 	Fleet  *Cohort
 	Shared *Shared
 
-	bumped uint64 // cells that the event raised: the others were examined when they were
-	raised uint64 // of those, the ones that stand above their gates
+	bumped uint64  // cells that the event raised: the others were examined when they were
+	pause  float64 // seconds since the agent's event before, -1 for none
+	raised uint64  // of those, the ones that stand above their gates
 
 	// What the agent does for the first time, as −log10 of the probability that its cohort, the wider group and
 	// the fleet give it (0 when it is not new), and the share of its peers that have done it before.
@@ -96,7 +97,8 @@ type View struct {
 
 	Route     *route  // of the event, when a pause of its was counted
 	Way       *route  // of the event, when it is one of the agent's latest
-	RhythmG   float64 // G statistic of the agent's pauses against its peers', 0 when there is no basis
+	RhythmG   float64 // G statistic of the agent's steps against its peers', 0 when there is no basis
+	RhythmDF  float64
 	RhythmN   int
 	MixG      float64 // of the day's operations against the agent's own past
 	MixDF     float64
@@ -214,7 +216,7 @@ func (s *Store) agent(ev *event.Event) *Agent {
 func (s *Store) Update(ev *event.Event) *View {
 	a := s.agent(ev)
 	v := &s.view
-	*v = View{Event: ev, Agent: a, Fleet: s.fleet, Shared: s.shared}
+	*v = View{Event: ev, Agent: a, Fleet: s.fleet, Shared: s.shared, pause: -1}
 	if gap := ev.Time - s.now; s.now > 0 && gap >= longGap && float64(gap)*float64(s.fleet.gapSum) > 20*float64(s.now-s.start) {
 		// Nothing was heard of anybody: agents are given as much time to come back before one is called silent.
 		s.scanned = ev.Time + min(gap, 86400*micros)
@@ -269,10 +271,12 @@ func (s *Store) Update(ev *event.Event) *View {
 	if ev.Access >= event.Delete {
 		v.add(&in, Privileged, 1)
 	}
+	fresh := false
 	if ev.Resource != "" {
 		h := xxhash.Sum64String(ev.Resource)
 		if ev.Access == event.Read {
 			before := a.resources.Touch(h, minute, maxResources)
+			fresh = before == 0
 			if !failed {
 				v.distinct(&in, Reads, before)
 				if before == 0 {
@@ -288,6 +292,7 @@ func (s *Store) Update(ev *event.Event) *View {
 			a.ReadAt = (a.ReadAt + 1) % 8
 		}
 	}
+	s.step(v, a, fresh)
 	s.novel(v, a, ev, &in, minute, failed)
 	s.origin(v, a, ev, minute)
 	s.cross(v, a, ev, sec, failed)
@@ -347,38 +352,7 @@ func (s *Store) keepTime(v *View, a *Agent, ev *event.Event, sec int64) {
 	} else if d := float64(ev.Time-a.Last) / micros; d >= 0 {
 		v.Idle, v.IdleMax, v.IdleN = d, float64(a.Gap.Top[0]), a.Gap.N
 		a.Gap.add(float32(d))
-		i := gapBin(d)
-		if a.Gaps[i]++; a.Gap.N%1024 == 0 {
-			for j := range a.Gaps {
-				a.Gaps[j] /= 2
-			}
-		}
-		// Newcomers only: whoever has a past of its own is not compared with the others.
-		if n := int(a.Gap.N); n <= 64 {
-			peers := a.Cohort
-			if peers.gapSum-float32(n) < 100 {
-				peers = s.fleet
-			}
-			if rest := float64(peers.gapSum) - float64(n) + 1; n >= 8 && rest >= 100 {
-				v.RhythmN = n
-				v.RhythmG = gStatistic(a.Gaps[:], float64(n), func(i int) float64 {
-					return (max(float64(peers.gaps[i])-float64(a.Gaps[i]), 0) + 0.1) / rest
-				})
-			}
-		}
-		for c := a.Cohort; ; c = s.fleet {
-			c.gaps[i]++
-			if c.gapSum++; c.gapSum >= 1e6 {
-				for j := range c.gaps {
-					c.gaps[j] /= 2
-				}
-				c.gapSum /= 2
-			}
-			c.dirty = true
-			if c == s.fleet {
-				break
-			}
-		}
+		v.pause = d
 		a.Last = ev.Time
 		a.Reported &^= 2
 	}
