@@ -14,7 +14,21 @@ type track struct {
 	max  []uint8  // largest raw score of the day, per lens, as calibrate.Bin
 	open *episode // about the agent
 	with uint64   // entity of the open alert that the agent has a part in
+
+	days  uint8  // benign days that the peaks rest on, to maxPeakDays
+	peaks []peak // what the agent is known for, few
 }
+
+// peak is the largest raw score of an agent's benign days through a lens, where it stands out among agents: who is unlike
+// its model every day is no surprise when it is again.
+type peak struct{ lens, bin uint8 }
+
+const (
+	// maxPeakDays is how many days an agent's record counts for at most, and peakDays after how many of them a peak is
+	// a bin lower.
+	maxPeakDays = 28
+	peakDays    = 4
+)
 
 const (
 	micros = 1_000_000
@@ -71,17 +85,55 @@ func (e *Engine) addLens(i int, l lens) {
 	slices.Sort(e.of[l.detector])
 }
 
+// again is the probability that the agent shows as much once more, 0 for what it is not known for.
+func (e *Engine) again(t *track, lens int, raw float64) float64 {
+	if t == nil {
+		return 0
+	}
+	for _, p := range t.peaks {
+		if int(p.lens) == lens {
+			return e.lenses[lens].tail.Again(raw, p.bin, int(t.days))
+		}
+	}
+	return 0
+}
+
+// recall keeps what a benign day of the agent showed.
+func (e *Engine) recall(t *track) {
+	t.days = min(t.days+1, maxPeakDays)
+	if t.days%peakDays == 0 {
+		t.peaks = slices.DeleteFunc(t.peaks, func(p peak) bool { return p.bin == 0 })
+		for i := range t.peaks {
+			t.peaks[i].bin--
+		}
+	}
+	for i, bin := range t.max {
+		l := &e.lenses[i]
+		// The longest pauses are a record of their own already.
+		if i > math.MaxUint8 || l.detector < 0 || l.detector == e.silence || l.kind != feature.NumEntityKinds {
+			continue
+		}
+		at := slices.IndexFunc(t.peaks, func(p peak) bool { return int(p.lens) == i })
+		switch {
+		case at >= 0:
+			t.peaks[at].bin = max(t.peaks[at].bin, bin)
+		case l.tail.Outstanding(bin):
+			t.peaks = append(t.peaks, peak{uint8(i), bin})
+		}
+	}
+}
+
 // p is the share of benign agent-days in which any of the detector's lenses shows as much as a raw score does through
 // one of them; for what is rare by itself it is as its probability says, for what is seen of it is mostly no benign
 // traffic.
-func (e *Engine) p(detector, lens int, raw float64) float64 {
+func (e *Engine) p(t *track, detector, lens int, raw float64) float64 {
 	if e.infos[detector].Ranks {
 		return math.Pow(10, -raw)
 	}
 	if e.infos[detector].Direct {
 		return math.Min(1, directLooks*math.Pow(10, -raw))
 	}
-	return math.Min(1, float64(len(e.of[detector]))*e.lenses[lens].tail.P(raw))
+	return math.Min(1, float64(len(e.of[detector]))*math.Max(e.lenses[lens].tail.P(raw), e.again(t, lens, raw)))
 }
 
 // weigh calibrates a finding of a detector and remembers it for the agent's day.
@@ -93,7 +145,7 @@ func (e *Engine) weigh(t *track, detector int, f *Finding) {
 	if b := calibrate.Bin(f.raw()); b > t.max[i] && (f.Entity == nil || !e.told(f.Entity, detector)) {
 		t.max[i] = b
 	}
-	f.by, f.logP = detector, math.Log(math.Max(e.p(detector, i, f.raw()), 1e-320))
+	f.by, f.logP = detector, math.Log(math.Max(e.p(t, detector, i, f.raw()), 1e-320))
 	f.rank = e.rank(detector, i, f)
 }
 
@@ -154,6 +206,9 @@ func (e *Engine) learn(t *track, compared bool) {
 		e.quiet.LearnEarly(0)
 	case benign:
 		e.quiet.Learn(0)
+	}
+	if had == 0 && !early {
+		e.recall(t)
 	}
 	for i := range e.lenses {
 		l := &e.lenses[i]

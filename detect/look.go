@@ -61,7 +61,7 @@ func (e *Engine) Needed(detector string, f *Finding) float64 {
 		}
 		lo, hi := 0.0, 320.0
 		for range 40 {
-			if mid := (lo + hi) / 2; e.p(i, e.lens(i, f), mid) <= e.threshold {
+			if mid := (lo + hi) / 2; e.p(nil, i, e.lens(i, f), mid) <= e.threshold {
 				hi = mid
 			} else {
 				lo = mid

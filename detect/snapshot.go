@@ -34,6 +34,8 @@ type trackState struct {
 	Max     []byte        `json:"max,omitempty"`
 	Open    *episodeState `json:"open,omitempty"`
 	With    uint64        `json:"with,omitempty"`
+	Days    uint8         `json:"days,omitempty"`
+	Peaks   []byte        `json:"peaks,omitempty"` // lens and bin, in turn
 }
 
 // episodeState is an open alert on disk. Detectors go by name: their places in the catalogue may change.
@@ -131,7 +133,11 @@ func (e *Engine) marshalTrack(t *track) ([]byte, error) {
 	if t == nil {
 		return nil, nil
 	}
-	return json.Marshal(trackState{Version: trackVersion, Day: t.day, Max: t.max, Open: e.save(t.open), With: t.with})
+	st := trackState{Version: trackVersion, Day: t.day, Max: t.max, Open: e.save(t.open), With: t.with, Days: t.days}
+	for _, p := range t.peaks {
+		st.Peaks = append(st.Peaks, p.lens, p.bin)
+	}
+	return json.Marshal(st)
 }
 
 // restoreAgent takes what appendTrack made.
@@ -316,7 +322,10 @@ func (e *Engine) restoreTrack(id string, state []byte) error {
 	if st.Version != trackVersion {
 		return fmt.Errorf("track: %w", feature.ErrVersion)
 	}
-	t := &track{day: st.Day, max: st.Max, open: e.load(st.Open), with: st.With}
+	t := &track{day: st.Day, max: st.Max, open: e.load(st.Open), with: st.With, days: st.Days}
+	for i := 1; i < len(st.Peaks); i += 2 {
+		t.peaks = append(t.peaks, peak{st.Peaks[i-1], st.Peaks[i]})
+	}
 	e.tracks[xxhash.Sum64String(id)] = t
 	return nil
 }

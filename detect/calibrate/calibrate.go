@@ -153,6 +153,21 @@ func (t *Tail) P(raw float64) float64 {
 	return math.Min(1, math.Exp(w*math.Log(math.Max(seen, 1e-320))+(1-w)*math.Log(math.Max(prior, 1e-320))))
 }
 
+// Outstanding reports whether few agents have a day with a score as large: what an agent is known for.
+func (t *Tail) Outstanding(bin uint8) bool { return t.scale > 0 && Raw(bin) >= t.knee }
+
+// Again is the probability that a day of one agent reaches the raw score when the largest of its days before was peak.
+// The next of so many exchangeable days exceeds all those before with probability 1/(days+1), however unlike others the
+// agent is (Vovk, Gammerman & Shafer 2005, "Algorithmic Learning in a Random World"), and exceeds them by more as the
+// tail falls.
+func (t *Tail) Again(raw float64, peak uint8, days int) float64 {
+	beyond := math.Max(raw-Raw(peak)-step, 0)
+	if t.scale == 0 && beyond > 0 {
+		return 0
+	}
+	return math.Exp(-beyond/math.Max(t.scale, 1/math.Ln10)) / float64(days+1)
+}
+
 // Days is the number of agent-days learned from, with forgetting.
 func (t *Tail) Days() float64 { return t.total }
 

@@ -143,3 +143,51 @@ func TestStateRoundTrip(t *testing.T) {
 		}
 	})
 }
+
+// Whoever is unlike the others exceeds what it showed before as seldom as that is said to happen.
+func TestAnAgentsOwnRecordIsHonest(t *testing.T) {
+	tail, r := learned(shapes["as the models say"], 20_000, 4)
+	for _, days := range []int{1, 5, 20} {
+		const n = 50_000
+		levels := []float64{0.1, 0.03, 0.003}
+		below := make([]int, len(levels))
+		for range n {
+			odd := 3 * r.Float64() // how much more this agent shows every day
+			peak := 0.0
+			for range days {
+				peak = math.Max(peak, odd+shapes["as the models say"](r))
+			}
+			p := tail.Again(odd+shapes["as the models say"](r), calibrate.Bin(peak), days)
+			for i, x := range levels {
+				if p <= x {
+					below[i]++
+				}
+			}
+		}
+		for i, x := range levels {
+			if x >= 1/float64(days+1) {
+				continue // with so few days it never says more than that
+			}
+			if got := float64(below[i]) / n; got > 1.5*x || got < x/5 {
+				t.Errorf("%d days: P(p ≤ %v) = %v", days, x, got)
+			}
+		}
+	}
+}
+
+func TestFewAreOutstanding(t *testing.T) {
+	tail, r := learned(shapes["heavier"], 5000, 5)
+	n := 0
+	for range 5000 {
+		if tail.Outstanding(calibrate.Bin(shapes["heavier"](r))) {
+			n++
+		}
+	}
+	if n < 50 || n > 250 {
+		t.Errorf("%d of 5000 days stand out", n)
+	}
+	var unknown calibrate.Tail
+	if unknown.Outstanding(255) {
+		t.Error("something stands out before anything is known")
+	}
+}

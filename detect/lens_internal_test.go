@@ -1,0 +1,66 @@
+package detect
+
+import (
+	"testing"
+
+	"github.com/astray-dev/astray/detect/alert"
+	"github.com/astray-dev/astray/detect/calibrate"
+	"github.com/astray-dev/astray/detect/feature"
+)
+
+// bare is a detector of the agent's events that finds nothing: the tests hand its findings over.
+type bare struct{}
+
+func (bare) Info() Info                                                 { return Info{Name: "bare", Severity: alert.Low} }
+func (bare) Examine(*feature.Store, *feature.View, []Finding) []Finding { return nil }
+
+// An agent that shows every day what others hardly ever do is known for it; what is told in an alert it is not known for,
+// and more than ever is news again.
+func TestWhatAnAgentIsKnownFor(t *testing.T) {
+	e := New(Config{}, bare{})
+	raw := func(x float64) *Finding {
+		return &Finding{Reading: feature.Reading{Name: "events"}, LogP: -x * 2.302585}
+	}
+	odd, others := &track{day: 1}, make([]*track, 50)
+	for i := range others {
+		others[i] = &track{day: 1}
+	}
+	day := func(odds float64) (p float64) {
+		for i, o := range others {
+			e.weigh(o, 0, raw(1+float64((i*7+int(o.day)*13)%50)/25))
+			e.learn(o, true)
+			o.day++
+		}
+		f := raw(odds)
+		p = e.p(odd, 0, e.lens(0, f), odds)
+		e.weigh(odd, 0, f)
+		return p
+	}
+	for range 8 {
+		day(1)
+		e.learn(odd, true)
+		odd.day++
+	}
+	first := day(7.4)
+	odd.open = &episode{last: odd.day * 86400 * micros}
+	e.learn(odd, true) // told: it is no part of what is usual
+	odd.day++
+	odd.open = nil
+	if p := day(7.4); p > 2*first {
+		t.Errorf("what was told in an alert is usual the next day: p %v after %v", p, first)
+	}
+	e.learn(odd, true)
+	odd.day++
+	if p := day(7.4); p < 20*first || p > 0.2 {
+		t.Errorf("the day after a benign one like it: p %v after %v", p, first)
+	}
+	if p := e.p(odd, 0, 0, 12); p > 1e-4 {
+		t.Errorf("more than ever before: p %v", p)
+	}
+	if p := e.p(others[0], 0, 0, 7.4); p > 2*first {
+		t.Errorf("another agent: p %v after %v", p, first)
+	}
+	if e.lenses[0].tail.Outstanding(calibrate.Bin(1)) {
+		t.Error("a usual score stands out")
+	}
+}
