@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"log/slog"
 	"math/rand/v2"
+	"slices"
 	"sync"
 	"time"
 
@@ -149,10 +150,11 @@ func (c *consumer) survey(ctx context.Context) error {
 // generation runs the handlers of one generation and returns when all are gone.
 func (c *consumer) generation(parent context.Context, genCtx context.Context, gen *kafkago.Generation) {
 	parts := gen.Assignments[c.cfg.Topic]
-	ids := make([]int, 0, len(parts))
+	ids := make([]int32, 0, len(parts))
 	for _, p := range parts {
-		ids = append(ids, p.ID)
+		ids = append(ids, int32(p.ID))
 	}
+	slices.Sort(ids)
 	c.log.Info("kafka: partitions assigned", "generation", gen.ID, "member", gen.MemberID, "partitions", ids)
 	c.cfg.Metrics.generations.Inc()
 	c.cfg.Metrics.assigned.Set(float64(len(parts)))
@@ -194,7 +196,7 @@ func (c *consumer) generation(parent context.Context, genCtx context.Context, ge
 	var mu sync.Mutex
 	var bad error
 	for _, p := range parts {
-		a := &Assignment{Topic: c.cfg.Topic, Partition: int32(p.ID), Generation: gen.ID, committed: p.Offset, done: done,
+		a := &Assignment{Topic: c.cfg.Topic, Partition: int32(p.ID), Generation: gen.ID, Beside: ids, committed: p.Offset, done: done,
 			gen: gen, cfg: c.cfg, grown: p.ID >= c.old, progress: newProgress(time.Now)}
 		watches.Go(func() {
 			tick := time.NewTicker(c.cfg.StallAfter / 4)
@@ -254,6 +256,7 @@ type Assignment struct {
 	Topic      string
 	Partition  int32
 	Generation int32
+	Beside     []int32 // all partitions that this member has in the generation, this one among them, in order
 
 	committed int64
 	done      <-chan struct{}

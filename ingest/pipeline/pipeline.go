@@ -176,6 +176,12 @@ type Source interface {
 	Done() <-chan struct{}
 }
 
+// Wanter is a Source of which somebody waits for a checkpoint. Its worker makes one as soon as it has come to that offset.
+type Wanter interface {
+	// Wanted is the offset that a checkpoint is waited for at. It is asked often, by another goroutine.
+	Wanted() int64
+}
+
 // Decode turns a message into events: it calls next for each and fills what it returns. now is the time to judge
 // event times by, microseconds since the epoch. An error rejects the message with all its events; of an
 // *event.Rejection the dead letter takes code and field; decode.ErrNone says that there is nothing in the message and

@@ -228,6 +228,7 @@ type partition struct {
 	frames     []link.Frame // one for each partition of the exchange, open
 	linked     int          // records in frames
 	linkBytes  int
+	slab       []byte       // what records of open frames are cut from; never written to twice
 	linkedAt   time.Time    // when frames were last handed to the writer
 	atEnd      atomic.Int64 // position at which the reader found the end of the log, -1 elsewhere
 	atEndSince atomic.Int64 // when it asked, microseconds since the epoch
@@ -548,7 +549,7 @@ func (p *partition) observe(ctx context.Context, decoded <-chan *batch) error {
 		now := p.cfg.Now()
 		p.gauges(now)
 		switch {
-		case p.pos != p.captured && (p.full || now.Sub(p.capturedAt) >= p.cfg.CheckpointEvery):
+		case p.pos != p.captured && (p.full || p.wanted() || now.Sub(p.capturedAt) >= p.cfg.CheckpointEvery):
 			if err := p.checkpoint(ctx); err != nil {
 				return err
 			}
@@ -561,6 +562,16 @@ func (p *partition) observe(ctx context.Context, decoded <-chan *batch) error {
 			}
 		}
 	}
+}
+
+// wanted reports whether somebody waits for a checkpoint that can be made now.
+func (p *partition) wanted() bool {
+	w, ok := p.src.(Wanter)
+	if !ok {
+		return false
+	}
+	at := w.Wanted() + p.base
+	return p.captured < at && p.pos >= at
 }
 
 // patience is how long something may wait that waits for age as a rule.
@@ -739,7 +750,12 @@ func (p *partition) count() {
 func (p *partition) link(r *ref) {
 	p.linker.Links(func(partition int, data []byte) {
 		f := &p.frames[partition]
-		f.Records = append(f.Records, link.Record{Offset: r.offset + p.base, Index: r.index, Data: bytes.Clone(data)})
+		if len(p.slab)+len(data) > cap(p.slab) {
+			p.slab = make([]byte, 0, max(64<<10, len(data)))
+		}
+		n := len(p.slab)
+		p.slab = append(p.slab, data...)
+		f.Records = append(f.Records, link.Record{Offset: r.offset + p.base, Index: r.index, Data: p.slab[n:len(p.slab):len(p.slab)]})
 		p.linked++
 		p.linkBytes += len(data)
 	})

@@ -49,7 +49,7 @@ type Config struct {
 	DeadTopic   string       // default Dead
 	LinksTopic  string       // default Links
 
-	Links          string // LinksAuto (the default), LinksOff, LinksTopic
+	Links          string // LinksAuto (the default), LinksOff, LinksTopic, LinksLocal
 	LinkPartitions int    // of a topic of links that does not exist yet, default 1
 
 	Detect      detect.Config
@@ -257,6 +257,8 @@ func Run(ctx context.Context, stop <-chan struct{}, cfg Config) (err error) {
 		}
 		defer func() { err = errors.Join(err, links.Close()) }()
 		cfg.Detect.Links = links.Partitions()
+	} else if cfg.Links == LinksLocal {
+		cfg.Detect.Links = 1
 	}
 	formats := pipeline.NewFormats(redactor, cfg.Registry)
 	work := pipeline.Config{
@@ -279,21 +281,38 @@ func Run(ctx context.Context, stop <-chan struct{}, cfg Config) (err error) {
 		work.NewDeduper = func() pipeline.Deduper { return pipeline.NewWindow(window) }
 	}
 	join := func(context.Context, <-chan struct{}) error { return nil }
-	if links != nil {
+	beside := work
+	beside.Metrics = work.Metrics.Beside()
+	var local *localLinks
+	switch {
+	case links != nil:
 		work.Exchange = links
-		joiner, err := exchange(cfg, work, detectors, sources, judge)
+		joiner, err := pipeline.New(exchange(cfg, beside, detectors, sources, judge, newLinkMetrics(cfg.Registry)))
 		if err != nil {
 			return err
 		}
-		beside := bus
-		beside.Group, beside.Topic, beside.Reset, beside.Metrics = cfg.Group+".links", cfg.LinksTopic, kafka.Earliest, bus.Metrics.Beside()
+		group := bus
+		group.Group, group.Topic, group.Reset, group.Metrics = cfg.Group+".links", cfg.LinksTopic, kafka.Earliest, bus.Metrics.Beside()
 		join = func(ctx context.Context, stop <-chan struct{}) error {
-			return kafka.Run(ctx, stop, beside, joiner.Handle)
+			return kafka.Run(ctx, stop, group, joiner.Handle)
 		}
+	case cfg.Detect.Links > 0:
+		m := newLinkMetrics(cfg.Registry)
+		local = &localLinks{topic: cfg.LinksTopic + ".local", group: cfg.Group, total: sources, log: log,
+			worker: func(sources int) (*pipeline.Worker, error) {
+				return pipeline.New(exchange(cfg, beside, detectors, sources, judge, m))
+			}}
+		work.Exchange = local
 	}
 	worker, err := pipeline.New(work)
 	if err != nil {
 		return err
+	}
+	handle := worker.Handle
+	if local != nil {
+		handle = func(ctx context.Context, a *kafka.Assignment) error { return local.run(ctx, a, worker.Handle) }
+	} else if links == nil && cfg.Links == LinksAuto {
+		handle = warnOfGrowth(sources, log, worker.Handle)
 	}
 
 	if cfg.Receive.Listen != "" {
@@ -315,7 +334,7 @@ func Run(ctx context.Context, stop <-chan struct{}, cfg Config) (err error) {
 	// The exchange ends last. What it has not read then stays on the topic for whoever reads next.
 	enough, joined := make(chan struct{}), make(chan error, 1)
 	go func() { joined <- join(ctx, enough) }()
-	err = kafka.Run(ctx, stop, bus, worker.Handle)
+	err = kafka.Run(ctx, stop, bus, handle)
 	close(enough)
 	return errors.Join(err, <-joined)
 }

@@ -21,6 +21,7 @@ const (
 	LinksAuto  = "auto"  // on a topic if the events have more than one partition, else nowhere
 	LinksOff   = "off"   // nowhere: each partition sees what its own agents share
 	LinksTopic = "topic" // over the topic of links: any number of instances
+	LinksLocal = "local" // within the process, which must be the only instance
 )
 
 // linksTopic hands frames to the topic of links.
@@ -151,15 +152,25 @@ func (j *joins) Observe(ev *event.Event) {
 	j.before = now
 }
 
-// exchange is the worker on the topic of links.
-func exchange(cfg Config, work pipeline.Config, detectors []detect.Detector, sources int, judge *judge) (*pipeline.Worker, error) {
-	m := newLinkMetrics(cfg.Registry)
+// exchange is how a worker on links is configured, on those of the topic or of this process. sources is how many partitions
+// of events are waited for from the start.
+func exchange(cfg Config, work pipeline.Config, detectors []detect.Detector, sources int, judge *judge, m *linkMetrics) pipeline.Config {
 	work.NewBlock, work.NewDeduper, work.Exchange = nil, nil, nil
 	work.NewDecode = func() pipeline.Decode { return linksDecode(cfg.Group) }
-	work.Metrics = work.Metrics.Beside()
 	work.NewEngine = func(_ string, partition int32) (pipeline.Engine, error) {
 		x := detect.NewExchange(cfg.Detect, sources, detectors...)
 		return judge.wrap(&joins{Exchange: x, m: m, label: fmt.Sprint(partition), log: cfg.Log}), nil
 	}
-	return pipeline.New(work)
+	return work
+}
+
+// warnOfGrowth is a handler that says what no longer is as it was when the topic had only so many partitions.
+func warnOfGrowth(sources int, log *slog.Logger, handler kafka.Handler) kafka.Handler {
+	return func(ctx context.Context, a *kafka.Assignment) error {
+		if int(a.Partition) >= sources {
+			log.Warn("app: the topic of events has more partitions than when this instance began: until all instances are started again, what crosses the agents of two partitions is not judged, and detect.state_memory is shared among the partitions there were",
+				"partition", a.Partition, "began_with", sources)
+		}
+		return handler(ctx, a)
+	}
 }

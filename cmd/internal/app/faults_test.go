@@ -31,6 +31,8 @@ import (
 type fault struct {
 	name string
 	run  func(t *testing.T, ctx context.Context, s *stage, l life)
+	// own changes the life of the engine that is disturbed.
+	own func(l *life)
 	// before changes the stage before the stream begins.
 	before func(s *stage)
 	// calm changes the life of the undisturbed engine, and except names columns of events and dead letters in which it
@@ -60,6 +62,9 @@ func TestFaults(t *testing.T) {
 				f.before(s)
 			}
 			l := life{Brokers: s.brokers, DSN: s.database(t, ctx, "disturbed"), Group: "disturbed"}
+			if f.own != nil {
+				f.own(&l)
+			}
 			s.produce(t, ctx, 2000, -1)
 			s.finish(t, ctx, "disturbed", l) // the engine knows its agents from here on
 			f.run(t, ctx, s, l)
@@ -89,6 +94,7 @@ func short[T any](long, short T) T {
 func faults() []fault {
 	return []fault{
 		{name: "engine-killed", run: engineKilled},
+		{name: "engine-with-local-links-killed", run: engineKilled, own: func(l *life) { l.Links = app.LinksLocal }},
 		{name: "clickhouse-killed", run: clickhouseKilled},
 		{name: "clickhouse-slow", run: clickhouseSlow},
 		{name: "clickhouse-answers-lost", run: answersLost},

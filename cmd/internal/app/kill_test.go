@@ -51,6 +51,7 @@ type life struct {
 	Memory     int64 // for the states of agents, 0: any
 	Window     int   // of ids, default 10,000
 	Ids        int64 // memory for the ids of days
+	Links      string
 }
 
 // maybeEngine runs the engine if this process was started to be one, and does not return then. The engine stops
@@ -73,7 +74,7 @@ func maybeEngine() {
 	visits := 0
 	cfg := app.Config{Brokers: l.Brokers, DSN: l.DSN, Group: l.Group, DuplicateWindow: cmp.Or(l.Window, 10_000), DuplicateMemory: l.Ids,
 		BlockRows: 100, BlockAge: 20 * time.Millisecond, AlertAge: 5 * time.Millisecond, CheckpointEvery: 30 * time.Millisecond,
-		InsertTimeout: cmp.Or(l.InsertTimeout, 5*time.Second), EventsTopic: l.Topic, StateMemory: l.Memory, LoadEvery: l.LoadEvery,
+		InsertTimeout: cmp.Or(l.InsertTimeout, 5*time.Second), EventsTopic: l.Topic, StateMemory: l.Memory, LoadEvery: l.LoadEvery, Links: l.Links,
 		Kafka: kafka.Config{SessionTimeout: time.Second, HeartbeatInterval: 100 * time.Millisecond, FetchMaxWait: 20 * time.Millisecond, FetchMaxBytes: cmp.Or(l.FetchBytes, 32<<10)},
 		Failpoint: func(point string) {
 			mu.Lock()

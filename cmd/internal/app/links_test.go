@@ -116,7 +116,7 @@ func (s *stage) told(t *testing.T, ctx context.Context, db string, events int, a
 }
 
 // A key that agents of two partitions use, owned by two instances, is told of once, and just as one instance tells it;
-// also when the instances are killed on the way.
+// also when the instances are killed on the way, and when the exchange is within the process.
 func TestAKeyUsedInTwoInstancesIsToldOnce(t *testing.T) {
 	if underRace {
 		t.Skip("too slow under the race detector: make test-faults runs it")
@@ -133,6 +133,7 @@ func TestAKeyUsedInTwoInstancesIsToldOnce(t *testing.T) {
 	k.hours(t, ctx, 0, 10)
 
 	pair := life{Brokers: s.brokers, DSN: s.database(t, ctx, "pair"), Group: "pair"}
+	local := life{Brokers: s.brokers, DSN: s.database(t, ctx, "local"), Group: "local", Links: app.LinksLocal}
 	disturbed := life{Brokers: s.brokers, DSN: s.database(t, ctx, "disturbed"), Group: "disturbed"}
 	// One after the other, for the first makes the tables.
 	c := &crew{t, map[*process]life{}}
@@ -144,17 +145,25 @@ func TestAKeyUsedInTwoInstancesIsToldOnce(t *testing.T) {
 	c.launch(disturbed)
 	shared(t, ctx, s.brokers, "pair", 2)
 	shared(t, ctx, s.brokers, "disturbed", 2)
+	l1 := c.launch(local)
+	l1.await(t, l1.restored, "the instance with links of its own")
 	k.hours(t, ctx, 10, 20)
 	c.kill(d1)
+	c.kill(l1)
+	l2 := c.launch(local)
+	l2.await(t, l2.restored, "the instance with links of its own")
 	k.hours(t, ctx, 20, keyHours)
 	d2 := c.launch(disturbed)
 	shared(t, ctx, s.brokers, "disturbed", 2)
 	k.theft(t, ctx)
 	c.kill(d2)
+	c.kill(l2)
 	c.launch(disturbed)
+	c.launch(local)
 
 	got := s.told(t, ctx, "pair", k.ids, c.supervise)
 	torn := s.told(t, ctx, "disturbed", k.ids, c.supervise)
+	within := s.told(t, ctx, "local", k.ids, c.supervise)
 	c.dismiss()
 	c.launch(life{Brokers: s.brokers, DSN: s.database(t, ctx, "single"), Group: "single"})
 	want := s.told(t, ctx, "single", k.ids, c.supervise)
@@ -163,6 +172,9 @@ func TestAKeyUsedInTwoInstancesIsToldOnce(t *testing.T) {
 	}
 	if d := gocmp.Diff(want, got); d != "" {
 		t.Errorf("two instances tell something else (-one +two):\n%s", d)
+	}
+	if d := gocmp.Diff(want, within); d != "" {
+		t.Errorf("an exchange within the process, which was killed, tells something else (-topic +local):\n%s", d)
 	}
 	if d := gocmp.Diff(want, torn); d != "" {
 		t.Errorf("two instances that were killed tell something else (-one +two):\n%s", d)

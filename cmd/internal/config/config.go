@@ -196,7 +196,7 @@ func Fields() []Field {
 		number("detect.alert_budget", "1", "false alerts per 1,000 agent-days to aim at, over all detectors", func(c *Config) *float64 { return &c.Detect.AlertBudget }, 0.001, 1000),
 		list("detect.detectors", "", "the detectors to run, all without; none: events are stored and habits learned", func(c *Config) *[]string { return &c.Detect.Detectors }, detectors),
 		duration("detect.episode_gap", "1h", "how long an episode may pause and still be the same alert", func(c *Config) *time.Duration { return &c.Detect.EpisodeGap }, time.Minute, 7*24*time.Hour),
-		text("detect.links", "auto", "where what crosses agents is judged when there are several partitions: topic (on kafka.links_topic), off (in each partition alone), auto (topic if there are several)", func(c *Config) *string { return &c.Detect.Links }, oneOf("auto", "topic", "off")),
+		text("detect.links", "auto", "where what crosses agents is judged when there are several partitions: topic (on kafka.links_topic, for any number of instances), local (within the process, for one instance alone), off (in each partition alone), auto (topic if there are several)", func(c *Config) *string { return &c.Detect.Links }, oneOf("auto", "topic", "local", "off")),
 		size("detect.state_memory", "2GiB", "memory that the states of agents may take, an equal share for each partition of the topic; beyond it those that were not seen for the longest wait in the database", func(c *Config) *int64 { return &c.Detect.StateMemory }, 16<<20, 1<<40),
 
 		integer("pipeline.block_rows", "50000", "events in one insert at most", func(c *Config) *int { return &c.Pipeline.BlockRows }, 100, 1_000_000),

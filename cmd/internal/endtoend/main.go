@@ -4,8 +4,9 @@
 // A broker process holds a topic of simulated events, an embedded ClickHouse takes them, and one process after the other
 // works through the whole topic into a database of its own:
 //
-//	engine     astray run, all detectors on
-//	no-detect  the same with no detector: decode, features, exactly-once
+//	engine     astray run as the only instance (detect.links: local), all detectors on
+//	topic      the same as one instance of any number (detect.links: topic)
+//	no-detect  the first without a detector: decode, features, exactly-once
 //	plain      a consumer group, the same decoder, clickhouse-go's columns in blocks of 50,000; no features, no
 //	           checkpoint, no exactly-once: the least that anybody would write
 //
@@ -55,6 +56,11 @@ const partitions = 2
 var roles = map[string]func(ctx context.Context, stop <-chan struct{}, j job) error{
 	"broker": broker,
 	"engine": func(ctx context.Context, stop <-chan struct{}, j job) error { return app.Run(ctx, stop, j.config()) },
+	"topic": func(ctx context.Context, stop <-chan struct{}, j job) error {
+		cfg := j.config()
+		cfg.Links = app.LinksTopic
+		return app.Run(ctx, stop, cfg)
+	},
 	"no-detect": func(ctx context.Context, stop <-chan struct{}, j job) error {
 		cfg := j.config()
 		cfg.Detectors = []string{catalog.None}
@@ -64,7 +70,7 @@ var roles = map[string]func(ctx context.Context, stop <-chan struct{}, j job) er
 }
 
 // allWays are the roles that are measured.
-func allWays() []string { return []string{"engine", "no-detect", "plain"} }
+func allWays() []string { return []string{"engine", "topic", "no-detect", "plain"} }
 
 // job is what a process is told.
 type job struct {
@@ -75,7 +81,8 @@ type job struct {
 }
 
 func (j job) config() app.Config {
-	return app.Config{Brokers: j.Brokers, DSN: j.DSN, Group: j.Group, EventsTopic: j.Topic, Partitions: partitions, DuplicateWindow: 500_000}
+	return app.Config{Brokers: j.Brokers, DSN: j.DSN, Group: j.Group, EventsTopic: j.Topic, Partitions: partitions, DuplicateWindow: 500_000,
+		Links: app.LinksLocal}
 }
 
 // play is what this process does when it was started to play a role, and false when it was not.
