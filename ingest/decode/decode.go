@@ -20,6 +20,7 @@ import (
 	"math"
 	"strconv"
 	"unicode/utf8"
+	"unsafe"
 
 	"github.com/astray-dev/astray/ingest/event"
 )
@@ -39,6 +40,7 @@ type Decoder struct {
 	in      scanner
 	unknown []event.Label // unknown scalar fields of the message being read
 	sniff   bool          // stop with errForeign at a key that only other formats have
+	borrow  bool          // strings share the message's memory
 	outer   *envelope     // what the message came in; nil for none
 }
 
@@ -179,7 +181,11 @@ func (d *Decoder) read(msg []byte, e *event.Event) error {
 	default:
 		return errSyntax
 	}
-	c.s = string(msg)
+	if d.borrow {
+		c.s = unsafe.String(&msg[0], len(msg)) // not empty: it begins with a brace
+	} else {
+		c.s = string(msg)
+	}
 	c.bad = !utf8.ValidString(c.s)
 	clear(d.unknown)
 	d.unknown = d.unknown[:0]

@@ -246,3 +246,25 @@ func TestEncodeDecodeRoundTrip(t *testing.T) {
 		}
 	})
 }
+
+// Events whose strings are parts of the message are the same events as those that have a copy, and nothing else is.
+func TestBorrowedEventsAreTheSame(t *testing.T) {
+	for _, message := range []string{
+		`{"id":"e1","time":1700000000000,"kind":"post","agent_id":"a","action":"post.create","content":"plain \u00e9 \n","mentions":["b","c"],"labels":{"k":"v"},"more":1}`,
+		"{\"id\":\"e2\",\"time\":1700000000000,\"kind\":\"api_call\",\"agent_id\":\"a\",\"action\":\"get\",\"content\":\"bad \xff\",\"source_ip\":\"::ffff:10.0.0.1\"}",
+		`{"id":"e3","time":1700000000000,"kind":"api_call","agent_id":"a","action":"get","content":"my key is ghp_0123456789abcdefghijABCDEFGHIJ012345"}`,
+		`{"specversion":"1.0","id":"1","source":"s","type":"t","data":{"id":"e4","time":1700000000000,"kind":"api_call","agent_id":"a","action":"get"}}`,
+		`{}`, ``, `[]`,
+	} {
+		var copied, borrowed event.Event
+		read := func(f *decode.Formats, ev *event.Event) error {
+			return f.Decode(decode.Message{Value: []byte(message)}, 1_800_000_000_000_000, func() *event.Event { return ev })
+		}
+		want, got := read(&decode.Formats{}, &copied), read(&decode.Formats{Borrow: true}, &borrowed)
+		if fmt.Sprint(want) != fmt.Sprint(got) {
+			t.Errorf("%s: %v when borrowed, else %v", message, got, want)
+		} else if d := cmp.Diff(copied, borrowed); want == nil && d != "" {
+			t.Errorf("%s (-copied +borrowed):\n%s", message, d)
+		}
+	}
+}

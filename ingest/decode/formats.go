@@ -65,6 +65,9 @@ type Formats struct {
 	// Limit is the size of the largest message in bytes, event.MaxMessage if it is less. Only a trace export may be
 	// larger than that: every event is still held to event.MaxMessage.
 	Limit int
+	// Borrow lets the strings of events of the native shape share the message's memory instead of a copy. Nobody may write to a
+	// message then as long as an event of it is in use.
+	Borrow bool
 
 	native Decoder
 	tree   tree
@@ -107,14 +110,15 @@ func (f *Formats) Decode(m Message, now int64, next func() *event.Event) error {
 	// The short way, which nearly every message goes: nothing is set up that it does not need.
 	if len(m.Headers) == 0 && len(m.Value) > 0 && m.Value[0] == '{' {
 		first = next()
-		f.native.sniff = true
+		f.native.sniff, f.native.borrow = true, f.Borrow
 		if f.tried = f.native.read(m.Value, first); f.tried == nil {
-			f.plain = true
+			f.plain, f.native.borrow = true, false
 			if f.raw {
 				return event.Complete(first, now)
 			}
 			return finish(first, now, f.Redactor)
 		}
+		f.native.borrow = false
 	}
 	f.report, f.now, f.next, f.first, f.outer, f.room = Report{}, now, next, first, nil, max(maxBecome, 2*f.Limit)
 	err := f.decode(m)

@@ -4,7 +4,9 @@ import (
 	"crypto/hmac"
 	"crypto/sha256"
 	"encoding/hex"
+	"hash/maphash"
 	"strings"
+	"sync/atomic"
 )
 
 // FingerprintPrefix starts every fingerprint, and tells one from a value that is still to be looked at.
@@ -22,13 +24,38 @@ const defaultKey = "astray fingerprint key, version 1"
 //
 // What is a secret is said by the rules of gitleaks (rules.go) and a few of Astray's own (secrets.go).
 type Redactor struct {
-	key []byte
+	key  []byte
+	seed maphash.Seed
+	// ids are ids of credentials that were looked at and are no secrets, each where its hash says: a fleet has few and
+	// uses them in every event.
+	ids [cleanIDs]atomic.Pointer[string]
 }
+
+const (
+	cleanIDs   = 1 << 12
+	maxCleanID = 128 // bytes; longer ones are looked at each time
+)
 
 // NewRedactor returns a Redactor whose fingerprints are keyed with key, or with the default key if it is empty.
 // Instances that share a stream share the key, or the same secret has two fingerprints.
 func NewRedactor(key []byte) *Redactor {
-	return &Redactor{append([]byte(nil), key...)}
+	return &Redactor{key: append([]byte(nil), key...), seed: maphash.MakeSeed()}
+}
+
+// credential is credentialSecret, which it asks about an id it does not know.
+func (r *Redactor) credential(id string) (rule, secret string) {
+	if r == nil || len(id) > maxCleanID {
+		return credentialSecret(id)
+	}
+	slot := &r.ids[maphash.String(r.seed, id)%cleanIDs]
+	if known := slot.Load(); known != nil && *known == id {
+		return "", ""
+	}
+	if rule, secret = credentialSecret(id); rule == "" {
+		id = strings.Clone(id)
+		slot.Store(&id)
+	}
+	return rule, secret
 }
 
 // Fingerprint returns the keyed hash that stands for secret.
@@ -49,7 +76,7 @@ func (r *Redactor) Fingerprint(secret string) string {
 // secret leaked in a post; ids of AWS access keys are ids and stay as they are there.
 func (r *Redactor) Redact(e *Event) {
 	if e.CredentialID != "" {
-		if rule, secret := credentialSecret(e.CredentialID); rule != "" {
+		if rule, secret := r.credential(e.CredentialID); rule != "" {
 			e.CredentialID = r.Fingerprint(secret)
 			e.Secrets = append(e.Secrets, Secret{"credential_id", rule, e.CredentialID})
 		}

@@ -255,3 +255,37 @@ func BenchmarkRedact(b *testing.B) {
 		})
 	}
 }
+
+// An id of a credential is judged in the same way however often it comes, and what others' ids were.
+func TestIdsOfCredentialsAreJudgedEachTimeAlike(t *testing.T) {
+	r := NewRedactor(nil)
+	for round := range 3 {
+		for i := range 20_000 {
+			id := fmt.Sprintf("key-%d-%s", i, random(hexes, 12))
+			if i%100 == 0 {
+				id = "ghp_" + random(alnum, 36)[:30] + fmt.Sprintf("%06d", i)
+			}
+			rule, secret := credentialSecret(id)
+			if got, s := r.credential(id); got != rule || s != secret || i%100 == 0 && rule == "" {
+				t.Fatalf("round %d: %q is a secret by %q, without memory by %q", round, id, got, rule)
+			}
+		}
+	}
+}
+
+// That a text lacks the letters of a sign spares the search for it, and changes nothing of what is found.
+func TestLettersHideNoSecret(t *testing.T) {
+	pieces := rapid.SampledFrom([]string{"curl ", "-H 'Authorization: Basic ", "kind: Secret\ndata:\n  a: ", "<add key=\"password\" value=\"", "\"secret_key\" => \"",
+		"ZXlK", "-----BEGIN RSA PRIVATE KEY-----", "-----END RSA PRIVATE KEY-----", "https://u:", "@host/", "?token=", "&sig=", "PASSWORD = \"", "\"\n", " ",
+		random(alnum, 40), random(hexes, 64), "word", "hunter22"})
+	rapid.Check(t, func(t *rapid.T) {
+		text := strings.Join(rapid.SliceOfN(pieces, 0, 8).Draw(t, "text"), "")
+		all := search{text: text, set: theRules(), has: ^letters(0)}
+		if d := cmp.Diff(all.secrets(), secretsIn(text, false), cmp.AllowUnexported(span{})); d != "" {
+			t.Fatalf("%q (-all letters +its own):\n%s", text, d)
+		}
+		if got, want := spanningSign(text, lettersOf(text)), spanningSign(text, ^letters(0)); got != want {
+			t.Fatalf("%q has a sign: %v by its letters, %v by all", text, got, want)
+		}
+	})
+}

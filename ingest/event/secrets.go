@@ -84,6 +84,13 @@ type compiled struct {
 	skip  []compiledAllow
 }
 
+// spanning is a rule that is tried where its sign stands, and the letters of that.
+type spanning struct {
+	*compiled
+	sign    string
+	letters letters
+}
+
 type compiledAllow struct {
 	*allow
 	regexes []*regexp.Regexp
@@ -94,12 +101,9 @@ type ruleSet struct {
 	words  *automaton
 	byWord [][]int32 // keyword -> rules
 	// documents are the rules that are tried wherever their sign stands.
-	documents []struct {
-		*compiled
-		sign string
-	}
-	bare   []*compiled // rules whose secrets may be shorter than runs are
-	global compiledAllow
+	documents []spanning
+	bare      []*compiled // rules whose secrets may be shorter than runs are
+	global    compiledAllow
 }
 
 // theRules is built at the first suspicious text, in about a millisecond; each expression is compiled when it is
@@ -124,10 +128,7 @@ var theRules = sync.OnceValue(func() *ruleSet {
 				s.bare = append(s.bare, c)
 			}
 			if sign := documentSign(c.id); sign != "" {
-				s.documents = append(s.documents, struct {
-					*compiled
-					sign string
-				}{c, sign})
+				s.documents = append(s.documents, spanning{c, sign, lettersOf(sign)})
 			}
 			continue
 		}
@@ -254,6 +255,48 @@ var runByte = func() (t [256]bool) {
 	return t
 }()
 
+// letters is a set of bytes: one bit for each letter, and for what the signs of rules are made of besides. A text is gone through
+// once to learn which it has, and most searches in it need not be made.
+type letters uint64
+
+// letterBit is the bit of each byte that has one.
+var letterBit = func() (t [256]letters) {
+	for i, c := range []byte("ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz:/@=<>") {
+		t[c] = 1 << i
+	}
+	return t
+}()
+
+// maxCounted is the length up to which looking at each byte costs less than the searches that it saves.
+const maxCounted = 256
+
+// lettersOf returns what bytes text has: those of letterBit, and perhaps more than there are.
+func lettersOf(text string) (set letters) {
+	if len(text) > maxCounted {
+		return ^letters(0)
+	}
+	for i := range len(text) {
+		set |= letterBit[text[i]]
+	}
+	return set
+}
+
+// may reports whether a text of these letters may hold sign.
+func (l letters) may(sign letters) bool { return l&sign == sign }
+
+// The letters of signs that are looked for in every text.
+var (
+	addressLetters    = lettersOf("://")
+	parameterLetters  = lettersOf("=")
+	privateKeyLetters = lettersOf("PRIVATE KEY")
+)
+
+// mayFold is may for a word in whatever case: it asks for the rarest letter, as nextFold does.
+func (l letters) mayFold(word string) bool {
+	rare := word[strings.IndexAny(word, "zw")]
+	return l&(letterBit[rare]|letterBit[rare-'a'+'A']) != 0
+}
+
 // suspicious reports whether a text may hold a secret at all.
 func suspicious(text string) bool {
 	if len(text) < minRun {
@@ -262,9 +305,16 @@ func suspicious(text string) bool {
 	if _, _, ok := nextRun(text, 0); ok {
 		return true
 	}
-	return strings.Contains(text, "://") && strings.IndexByte(text, '@') >= 0 ||
-		strings.Contains(text, "curl ") || strings.Contains(text, "PRIVATE KEY") || strings.Contains(text, "<add key=") ||
-		strings.Contains(text, "=>") || strings.Contains(text, "ZXlK") || hasParameter(text) || nextFold(text, "authorization", 0) >= 0 || nextFold(text, "password", 0) >= 0
+	return spanningSign(text, lettersOf(text))
+}
+
+// spanningSign reports whether a text of these letters holds the sign of a rule for what is no run.
+func spanningSign(text string, has letters) bool {
+	contains := func(sign string) bool { return has.may(lettersOf(sign)) && strings.Contains(text, sign) }
+	return contains("://") && strings.IndexByte(text, '@') >= 0 ||
+		contains("curl ") || contains("PRIVATE KEY") || contains("<add key=") || contains("=>") || contains("ZXlK") ||
+		has.may(parameterLetters) && hasParameter(text) ||
+		has.mayFold("authorization") && nextFold(text, "authorization", 0) >= 0 || has.mayFold("password") && nextFold(text, "password", 0) >= 0
 }
 
 // nextRun finds the first run at or after from that is long enough to be looked at. from must not be in the middle
@@ -296,7 +346,12 @@ func nextRun(text string, from int) (start, end int, ok bool) {
 // secretsIn returns the secrets in text, in order and without overlap. With id set, text is the id of a
 // credential: the rules that take an id for a secret are left out.
 func secretsIn(text string, id bool) []span {
-	s := search{text: text, id: id, set: theRules()}
+	s := search{text: text, id: id, set: theRules(), has: lettersOf(text)}
+	return s.secrets()
+}
+
+func (s *search) secrets() []span {
+	text := s.text
 	s.documents()
 	for from := 0; ; {
 		start, end, ok := nextRun(text, from)
@@ -330,6 +385,7 @@ const (
 
 type search struct {
 	text  string
+	has   letters
 	id    bool
 	set   *ruleSet
 	spans []span
@@ -446,12 +502,19 @@ func (s *search) try(r *compiled, from, start, to int) (found bool) {
 
 // documents finds what is not a run: private keys, passwords in addresses, and the rules that span lines.
 func (s *search) documents() {
-	s.privateKeys()
-	s.addresses()
-	s.parameters()
+	if s.has.may(privateKeyLetters) {
+		s.privateKeys()
+	}
+	if s.has.may(addressLetters) {
+		s.addresses()
+	}
+	if s.has.may(parameterLetters) {
+		s.parameters()
+	}
 	s.bareWords()
-	for _, r := range s.set.documents {
-		for from := 0; s.runs < maxRuns; {
+	for i := range s.set.documents {
+		r := &s.set.documents[i]
+		for from := 0; s.has.may(r.letters) && s.runs < maxRuns; {
 			n := strings.Index(s.text[from:], r.sign)
 			if n < 0 {
 				break
@@ -631,7 +694,7 @@ func nextFold(text, word string, from int) int {
 func (s *search) bareWords() {
 	for _, r := range s.set.bare {
 		word := bareWord(r.id)
-		for from := 0; s.runs < maxRuns; {
+		for from := 0; s.has.mayFold(word) && s.runs < maxRuns; {
 			at := nextFold(s.text, word, from)
 			if at < 0 {
 				break

@@ -42,7 +42,7 @@ func (g *Gap) Records() int64 {
 
 // Batch is what one fetch brought. It may be empty.
 type Batch struct {
-	Messages []Message // in offset order; their bytes belong to the batch until it is given to Fetch again
+	Messages []Message // in offset order, until the batch is given to Fetch again; nobody ever writes to their bytes
 	Start    int64     // the offset that was asked for
 	Next     int64     // the offset to read next; Fetch goes on there
 	End      int64     // the end of the log: the offset its next record will get

@@ -43,7 +43,8 @@ func NewFormats(redactor *event.Redactor, reg prometheus.Registerer) *Formats {
 
 // Decode returns a decoder for one goroutine.
 func (f *Formats) Decode() Decode {
-	d := &decode.Formats{Redactor: f.redactor}
+	// A batch's records are its own: each is fetched or unpacked into memory that nobody writes to again.
+	d := &decode.Formats{Redactor: f.redactor, Borrow: true}
 	var second, measured int64
 	counts := map[decode.Report]prometheus.Counter{} // by format and envelope; the rest of the key is empty
 	var headers []decode.Header
