@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"hash/crc32"
+	"math"
 	"net/url"
 	"os"
 	"strings"
@@ -171,6 +172,37 @@ func TestResources(t *testing.T) {
 			}
 		}
 	}
+	// What each piece of evidence counts for sums to the score.
+	var one struct {
+		Alert struct {
+			Score    float64
+			Evidence []struct{ Contribution float64 }
+		}
+	}
+	resource(t, h, pc, "GET", "alerts/"+id, nil, &one)
+	sum := 0.0
+	for i, e := range one.Alert.Evidence {
+		if sum += e.Contribution; i > 0 && e.Contribution > one.Alert.Evidence[i-1].Contribution+1e-9 {
+			t.Errorf("evidence %d counts for more than the one before it: %+v", i, one.Alert.Evidence)
+		}
+	}
+	if math.Abs(sum-one.Alert.Score) > 1e-6*one.Alert.Score {
+		t.Errorf("the evidence of %s counts for %g of %g", id, sum, one.Alert.Score)
+	}
+	// A time without events says when the newest one was; one with events need not.
+	var empty, full struct {
+		ActiveAgents int `json:"active_agents"`
+		Newest       string
+	}
+	resource(t, h, pc, "GET", fmt.Sprintf("fleet?from=%d&to=%d", end.AddDate(1, 0, 0).UnixMilli(), end.AddDate(1, 0, 1).UnixMilli()), nil, &empty)
+	resource(t, h, pc, "GET", "fleet?"+span(), nil, &full)
+	newest, err := time.Parse(time.RFC3339, empty.Newest)
+	if err != nil || empty.ActiveAgents != 0 || newest.Before(start) {
+		t.Errorf("a year later: %+v", empty)
+	}
+	if full.ActiveAgents == 0 || full.Newest != "" {
+		t.Errorf("with events: %+v", full)
+	}
 	// What was observed in the window of the evidence is what the chart and the sparkline count.
 	var sparks struct {
 		Sparklines map[string]struct{ Values []float64 }
@@ -215,24 +247,36 @@ func TestRoles(t *testing.T) {
 	h := newHandler(t)
 	addAlert(t, made("test-roles", "roles"))
 	rule := map[string]any{"detector": "none-such", "why": "test"}
-	for _, c := range []struct {
-		method, path string
-		body         any
-		least        string
+	agent := "kind=agent&id=x&" + span()
+	calls := map[string]struct {
+		path  string
+		body  any
+		least string
 	}{
-		{"GET", "me", nil, "Viewer"}, {"GET", "alerts?" + span(), nil, "Viewer"}, {"GET", "alerts/" + scene.HostileID(0), nil, "Viewer"}, {"GET", "alerts/" + scene.HostileID(0) + "/chart", nil, "Viewer"},
-		{"GET", "alerts/" + scene.HostileID(0) + "/events", nil, "Viewer"}, {"GET", "fleet?" + span(), nil, "Viewer"}, {"GET", "configuration", nil, "Viewer"}, {"GET", "suppressions", nil, "Viewer"},
-		{"POST", "suppressions/preview", rule, "Viewer"}, {"POST", "sparklines", map[string]any{"ids": []string{}}, "Viewer"},
-		{"POST", "actions", map[string]any{"ids": []string{"test-roles"}, "action": "comment", "why": "seen"}, "Editor"},
-		{"POST", "suppressions", rule, "Editor"}, {"DELETE", "suppressions/none", nil, "Editor"},
-		{"POST", "test", nil, "Admin"},
-	} {
+		"GET /me": {"me", nil, "Viewer"}, "GET /alerts": {"alerts?" + span(), nil, "Viewer"}, "GET /alerts/changes": {"alerts/changes?cursor=1", nil, "Viewer"},
+		"GET /alerts/{id}": {"alerts/" + scene.HostileID(0), nil, "Viewer"}, "GET /alerts/{id}/chart": {"alerts/" + scene.HostileID(0) + "/chart", nil, "Viewer"},
+		"GET /alerts/{id}/events": {"alerts/" + scene.HostileID(0) + "/events", nil, "Viewer"}, "GET /timeline": {"timeline?agent=x&" + span(), nil, "Viewer"},
+		"GET /graph": {"graph?" + agent, nil, "Viewer"}, "GET /blast": {"blast?" + agent, nil, "Viewer"}, "GET /entity": {"entity?" + agent, nil, "Viewer"},
+		"GET /fleet": {"fleet?" + span(), nil, "Viewer"}, "GET /values": {"values?of=states", nil, "Viewer"}, "GET /configuration": {"configuration", nil, "Viewer"},
+		"GET /suppressions": {"suppressions", nil, "Viewer"}, "POST /suppressions/preview": {"suppressions/preview", rule, "Viewer"},
+		"POST /sparklines":   {"sparklines", map[string]any{"ids": []string{}}, "Viewer"},
+		"POST /actions":      {"actions", map[string]any{"ids": []string{"test-roles"}, "action": "comment", "why": "seen"}, "Editor"},
+		"POST /suppressions": {"suppressions", rule, "Editor"}, "DELETE /suppressions/{id}": {"suppressions/none", nil, "Editor"},
+		"POST /test": {"test", nil, "Admin"},
+	}
+	for pattern := range resources() {
+		if _, ok := calls[pattern]; !ok {
+			t.Errorf("nobody tries %s as each role", pattern)
+		}
+	}
+	for pattern, c := range calls {
+		method, _, _ := strings.Cut(pattern, " ")
 		for level, role := range []string{"", "None", "Viewer", "Editor", "Admin"} {
 			least := map[string]int{"Viewer": 2, "Editor": 3, "Admin": 4}[c.least]
 			var out struct{ Error string }
-			got := resource(t, h, appContext(t, role, nil), c.method, c.path, c.body, &out)
-			if allowed := got != 403; allowed != (level >= least) {
-				t.Errorf("%s %s as %q: %d %s", c.method, c.path, role, got, out.Error)
+			got := resource(t, h, appContext(t, role, nil), method, c.path, c.body, &out)
+			if allowed := got != 403; allowed != (level >= least) || got >= 500 {
+				t.Errorf("%s %s as %q: %d %s", method, c.path, role, got, out.Error)
 			}
 		}
 	}

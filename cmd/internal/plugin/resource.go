@@ -40,24 +40,27 @@ type failure struct {
 
 func (f *failure) Error() string { return f.text }
 
-func (h *Handler) routes(mux *http.ServeMux) {
-	for pattern, x := range map[string]struct {
-		least role
-		// serve returns what the answer is made of.
-		serve func(context.Context, *call) (any, error)
-	}{
+// route is a resource: the least role that may ask for it, and what returns what the answer is made of.
+type route struct {
+	least role
+	serve func(context.Context, *call) (any, error)
+}
+
+// resources are all there are. A role is asked of each.
+func resources() map[string]route {
+	return map[string]route{
 		"GET /me":                    {viewer, me},
-		"GET /alerts":                {viewer, alerts},
+		"GET /alerts":                {viewer, within(alerts)},
 		"GET /alerts/changes":        {viewer, changes},
 		"POST /sparklines":           {viewer, sparklines},
 		"GET /alerts/{id}":           {viewer, oneAlert},
 		"GET /alerts/{id}/chart":     {viewer, chart},
 		"GET /alerts/{id}/events":    {viewer, alertEvents},
-		"GET /timeline":              {viewer, timeline},
-		"GET /graph":                 {viewer, graph},
-		"GET /blast":                 {viewer, blast},
-		"GET /entity":                {viewer, entity},
-		"GET /fleet":                 {viewer, fleet},
+		"GET /timeline":              {viewer, within(timeline)},
+		"GET /graph":                 {viewer, within(graph)},
+		"GET /blast":                 {viewer, within(blast)},
+		"GET /entity":                {viewer, within(entity)},
+		"GET /fleet":                 {viewer, within(fleet)},
 		"GET /values":                {viewer, values},
 		"GET /configuration":         {viewer, configuration},
 		"GET /suppressions":          {viewer, suppressions},
@@ -66,7 +69,11 @@ func (h *Handler) routes(mux *http.ServeMux) {
 		"DELETE /suppressions/{id}":  {editor, unsuppress},
 		"POST /actions":              {editor, act},
 		"POST /test":                 {admin, test},
-	} {
+	}
+}
+
+func (h *Handler) routes(mux *http.ServeMux) {
+	for pattern, x := range resources() {
 		mux.HandleFunc(pattern, func(w http.ResponseWriter, req *http.Request) {
 			pc := backend.PluginConfigFromContext(req.Context())
 			answer, err := h.serve(req, pc, x.least, x.serve)
@@ -152,6 +159,17 @@ func (c *call) span() (s reader.Span, err error) {
 	return s, nil
 }
 
+// within serves what is asked of the span that the request must name.
+func within(serve func(context.Context, *call, reader.Span) (any, error)) func(context.Context, *call) (any, error) {
+	return func(ctx context.Context, c *call) (any, error) {
+		span, err := c.span()
+		if err != nil {
+			return nil, err
+		}
+		return serve(ctx, c, span)
+	}
+}
+
 // count is a number of the request, 0 when it is not there.
 func (c *call) count(name string) (int, error) {
 	v := c.FormValue(name)
@@ -169,11 +187,7 @@ func me(_ context.Context, c *call) (any, error) {
 	return map[string]any{"login": who(c.user), "role": c.role.String(), "can_triage": c.role >= editor && who(c.user) != "", "can_admin": c.role >= admin}, nil
 }
 
-func alerts(ctx context.Context, c *call) (any, error) {
-	span, err := c.span()
-	if err != nil {
-		return nil, err
-	}
+func alerts(ctx context.Context, c *call, span reader.Span) (any, error) {
 	limit, err := c.count("limit")
 	if err != nil {
 		return nil, err
@@ -293,11 +307,7 @@ func alertEvents(ctx context.Context, c *call) (any, error) {
 	return map[string]any{"events": list, "total": total}, err
 }
 
-func timeline(ctx context.Context, c *call) (any, error) {
-	span, err := c.span()
-	if err != nil {
-		return nil, err
-	}
+func timeline(ctx context.Context, c *call, span reader.Span) (any, error) {
 	limit, err := c.count("limit")
 	if err != nil {
 		return nil, err
@@ -310,35 +320,19 @@ func (c *call) entity() reader.Entity {
 	return reader.Entity{Kind: c.FormValue("kind"), ID: c.FormValue("id")}
 }
 
-func graph(ctx context.Context, c *call) (any, error) {
-	span, err := c.span()
-	if err != nil {
-		return nil, err
-	}
+func graph(ctx context.Context, c *call, span reader.Span) (any, error) {
 	return c.Graph(ctx, c.entity(), span)
 }
 
-func blast(ctx context.Context, c *call) (any, error) {
-	span, err := c.span()
-	if err != nil {
-		return nil, err
-	}
+func blast(ctx context.Context, c *call, span reader.Span) (any, error) {
 	return c.Blast(ctx, c.entity(), span)
 }
 
-func entity(ctx context.Context, c *call) (any, error) {
-	span, err := c.span()
-	if err != nil {
-		return nil, err
-	}
+func entity(ctx context.Context, c *call, span reader.Span) (any, error) {
 	return c.Profile(ctx, c.entity(), span)
 }
 
-func fleet(ctx context.Context, c *call) (any, error) {
-	span, err := c.span()
-	if err != nil {
-		return nil, err
-	}
+func fleet(ctx context.Context, c *call, span reader.Span) (any, error) {
 	return c.Fleet(ctx, span, c.budget)
 }
 

@@ -393,6 +393,7 @@ type Evidence struct {
 	Upper         Number `json:"upper"`
 	PValue        Number `json:"p_value"`
 	WindowSeconds int64  `json:"window_seconds"`
+	Contribution  Number `json:"contribution"`
 }
 
 // Alert is all that is known of one alert.
@@ -429,8 +430,14 @@ func (r *Reader) Alert(ctx context.Context, id string) (*Alert, error) {
 	if err != nil {
 		return nil, err
 	}
+	parts := make([]alert.Evidence, len(feature))
+	for i := range parts {
+		parts[i].PValue = pvalue[i]
+	}
+	alert.Contribute(float64(a.Score), parts)
 	for i := range feature {
-		a.Evidence = append(a.Evidence, Evidence{feature[i], Number(observed[i]), Number(expected[i]), Number(lower[i]), Number(upper[i]), Number(pvalue[i]), window[i]})
+		a.Evidence = append(a.Evidence, Evidence{feature[i], Number(observed[i]), Number(expected[i]), Number(lower[i]), Number(upper[i]), Number(pvalue[i]), window[i],
+			Number(parts[i].Contribution)})
 	}
 	for i := range tid {
 		a.Techniques = append(a.Techniques, alert.Technique{Framework: framework[i], Version: version[i], ID: tid[i], Name: name[i]})

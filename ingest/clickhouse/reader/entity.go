@@ -12,6 +12,16 @@ import (
 
 const inSpan = "time >= {from:DateTime64(6,'UTC')} AND time <= {to:DateTime64(6,'UTC')}"
 
+// in returns the condition under which an event of a span is the entity's, and the parameters of both.
+func (e Entity) in(s Span) (parameters, string, error) {
+	if err := s.Check(); err != nil {
+		return nil, "", invalid("%v", err)
+	}
+	p := parameters{}.span(s)
+	cond, err := e.where(p)
+	return p, cond, err
+}
+
 // Node of a graph. ID is kind:name.
 type Node struct {
 	ID     string `json:"id"`
@@ -44,14 +54,11 @@ const (
 // Graph returns an entity, the credentials, sources, services and destinations (agents, of a credential or source) it
 // was seen with most, and the other agents that used its credentials and sources.
 func (r *Reader) Graph(ctx context.Context, e Entity, s Span) (*Graph, error) {
-	if err := s.Check(); err != nil {
-		return nil, invalid("%v", err)
-	}
-	p := parameters{"n": uint8(maxSpread)}.span(s)
-	cond, err := e.where(p)
+	p, cond, err := e.in(s)
 	if err != nil {
 		return nil, err
 	}
+	p["n"] = uint8(maxSpread)
 	g := &Graph{[]Node{}, []Edge{}}
 	at := map[string]int{}
 	node := func(kind, name string, events uint64, main bool) string {
@@ -198,11 +205,7 @@ type Blast struct {
 
 // Blast measures the blast radius of an entity in a span.
 func (r *Reader) Blast(ctx context.Context, e Entity, s Span) (*Blast, error) {
-	if err := s.Check(); err != nil {
-		return nil, invalid("%v", err)
-	}
-	p := parameters{}.span(s)
-	cond, err := e.where(p)
+	p, cond, err := e.in(s)
 	if err != nil {
 		return nil, err
 	}
@@ -320,11 +323,7 @@ type Profile struct {
 
 // Profile describes an entity by what it did in a span. One that did nothing in it has no events and no times.
 func (r *Reader) Profile(ctx context.Context, e Entity, s Span) (*Profile, error) {
-	if err := s.Check(); err != nil {
-		return nil, invalid("%v", err)
-	}
-	p := parameters{}.span(s)
-	cond, err := e.where(p)
+	p, cond, err := e.in(s)
 	if err != nil {
 		return nil, err
 	}

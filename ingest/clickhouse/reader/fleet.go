@@ -107,6 +107,8 @@ type Fleet struct {
 	Movers          []Mover         `json:"movers"`
 	Campaigns       []Campaign      `json:"campaigns"`
 	Pipeline        Pipeline        `json:"pipeline"`
+	// Newest is the time of the newest event there is, told when the span has none.
+	Newest When `json:"newest"`
 }
 
 // newPast is how far before a span an agent must not have been seen to be new in it.
@@ -121,6 +123,12 @@ func (r *Reader) Fleet(ctx context.Context, s Span, budget float64) (*Fleet, err
 	p := parameters{}.span(s)
 	if err := r.row(ctx, "count the agents", "SELECT uniq(agent_id), uniq(agent_id, toDate(time)) FROM events WHERE "+inSpan, p, &f.ActiveAgents, &f.Budget.AgentDays); err != nil {
 		return nil, err
+	}
+	if f.ActiveAgents == 0 {
+		// By the parts' bounds alone: days are partitions.
+		if err := r.row(ctx, "find the newest event", "SELECT toDateTime64(max(time), 6, 'UTC') FROM events", nil, &f.Newest.Time); err != nil {
+			return nil, err
+		}
 	}
 	if err := r.row(ctx, "measure the rate", `WITH (SELECT max(time) FROM events WHERE `+inSpan+`) AS last
 		SELECT count() / 300 FROM events WHERE time > last - INTERVAL 5 MINUTE AND time <= last AND `+inSpan, p, (*float64)(&f.EventsPerSecond)); err != nil {
