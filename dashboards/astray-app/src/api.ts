@@ -1,10 +1,10 @@
 import { getBackendSrv } from '@grafana/runtime';
 import { lastValueFrom } from 'rxjs';
 import { PLUGIN_ID } from './constants';
+import { type Severity } from './severities';
 
 /** The plugin backend's resources: shapes as `cmd/gpx_astray` writes them. Times are RFC 3339, in UTC. */
 
-export type Severity = 'low' | 'medium' | 'high' | 'critical';
 export type State = 'open' | 'acknowledged' | 'closed';
 export type Verdict = 'true' | 'benign' | 'unsure';
 export type EntityKind = 'agent' | 'credential' | 'source' | 'template';
@@ -53,6 +53,8 @@ export interface Evidence {
   upper: number;
   p_value: number;
   window_seconds: number;
+  /** The part of the alert's score; the parts sum to it. */
+  contribution: number;
 }
 
 export interface Technique {
@@ -235,6 +237,8 @@ export interface FleetNow {
     severity: Severity;
   }>;
   pipeline: { lag_seconds: number; freshness_seconds: number; dead_letters: number; late: number };
+  /** Of the newest event there is, where the time asked about holds none; '' where there is none at all. */
+  newest: string;
 }
 
 export interface ConfigurationState {

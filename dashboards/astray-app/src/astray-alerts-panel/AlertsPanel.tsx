@@ -4,7 +4,7 @@ import { useVirtualizer } from '@tanstack/react-virtual';
 import { type DataFrame, type GrafanaTheme2, type PanelProps } from '@grafana/data';
 import { PanelDataErrorView } from '@grafana/runtime';
 import { useStyles2 } from '@grafana/ui';
-import { type Severity } from '../api';
+import { type Severity } from '../severities';
 import { SeverityMark } from '../components/Severity';
 import { paths } from '../constants';
 import { ago, percent, words } from '../format';

@@ -1,5 +1,6 @@
 import { type DataSourceJsonData } from '@grafana/data';
 import { type DataQuery } from '@grafana/schema';
+import { type ConnectionSettings } from '../components/Connection';
 
 export type QueryType = 'alerts' | 'events' | 'rate' | 'distinct' | 'entities' | 'graph' | 'blast' | 'health';
 
@@ -36,15 +37,7 @@ export const DEFAULT_QUERY: Partial<AstrayQuery> = {
   limit: 1000,
 };
 
-export interface AstrayOptions extends DataSourceJsonData {
-  address?: string;
-  protocol?: 'native' | 'http';
-  database?: string;
-  username?: string;
-  tls?: boolean;
-  tlsSkipVerify?: boolean;
-  tlsCA?: string;
-  timeoutSeconds?: number;
+export interface AstrayOptions extends DataSourceJsonData, ConnectionSettings {
   alertBudget?: number;
 }
 

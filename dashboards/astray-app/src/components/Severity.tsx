@@ -1,10 +1,7 @@
 import React from 'react';
 import { type GrafanaTheme2 } from '@grafana/data';
 import { useTheme2 } from '@grafana/ui';
-import { type Severity } from '../api';
-
-export const SEVERITIES: Severity[] = ['critical', 'high', 'medium', 'low'];
-export const RANK: Record<Severity, number> = { critical: 3, high: 2, medium: 1, low: 0 };
+import { type Severity } from '../severities';
 
 export function severityColor(theme: GrafanaTheme2, severity: Severity): string {
   const name = { critical: 'red', high: 'orange', medium: 'yellow', low: 'blue' }[severity] ?? 'gray';

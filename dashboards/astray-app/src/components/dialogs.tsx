@@ -1,8 +1,9 @@
 import React, { useEffect, useState } from 'react';
 import { Alert, Button, Field, Input, Modal, RadioButtonGroup, TextArea } from '@grafana/ui';
-import { api, type Row, type Severity, type SuppressionPreview, type Verdict } from '../api';
+import { api, type Row, type SuppressionPreview, type Verdict } from '../api';
+import { SEVERITIES, type Severity } from '../severities';
 import { useAnalyst } from '../analyst';
-import { SEVERITIES, SeverityMark } from './Severity';
+import { SeverityMark } from './Severity';
 import { AgentText } from '../text/Text';
 import { count } from '../format';
 
@@ -13,22 +14,6 @@ interface DialogProps {
   onSubmit: (value: string, why: string) => Promise<void>;
 }
 
-function useSubmit(onSubmit: DialogProps['onSubmit']) {
-  const [error, setError] = useState('');
-  const [busy, setBusy] = useState(false);
-  const submit = async (value: string, why: string) => {
-    setBusy(true);
-    setError('');
-    try {
-      await onSubmit(value, why);
-    } catch (e) {
-      setError(e instanceof Error ? e.message : String(e));
-      setBusy(false);
-    }
-  };
-  return { error, busy, submit };
-}
-
 const of = (rows: Row[]) => (rows.length === 1 ? 'alert' : `${rows.length} alerts`);
 
 const VERDICTS: Array<{ value: Verdict; label: string; description: string }> = [
@@ -37,158 +22,174 @@ const VERDICTS: Array<{ value: Verdict; label: string; description: string }> = 
   { value: 'unsure', label: 'Unsure', description: 'It cannot be told; nothing is learned.' },
 ];
 
-export function CloseDialog({ rows, onDismiss, onSubmit }: DialogProps) {
-  const [verdict, setVerdict] = useState<Verdict>();
-  const [why, setWhy] = useState('');
-  const { error, busy, submit } = useSubmit(onSubmit);
+interface QuestionProps {
+  title: string;
+  /** What the button says that does it. */
+  does: string;
+  /** Nothing can be sent yet. */
+  incomplete?: boolean;
+  destructive?: boolean;
+  onDismiss: () => void;
+  /** Resolves when the backend has written it; a rejection is shown in the dialog. */
+  onSubmit: () => Promise<void>;
+  children: React.ReactNode;
+}
+
+/** A form in a dialog: its fields, what went wrong, and the way out. */
+function Question({ title, does, incomplete, destructive, onDismiss, onSubmit, children }: QuestionProps) {
+  const [error, setError] = useState('');
+  const [busy, setBusy] = useState(false);
+  const submit = async () => {
+    setBusy(true);
+    setError('');
+    try {
+      await onSubmit();
+    } catch (e) {
+      setError(e instanceof Error ? e.message : String(e));
+      setBusy(false);
+    }
+  };
   return (
-    <Modal title={`Close ${of(rows)}`} isOpen onDismiss={onDismiss}>
+    <Modal title={title} isOpen onDismiss={onDismiss}>
       <form
         onSubmit={(e) => {
           e.preventDefault();
-          verdict && submit(verdict, why);
+          !incomplete && !busy && submit();
         }}
       >
-        <Field label="Verdict" description={VERDICTS.find((v) => v.value === verdict)?.description ?? 'What was it?'}>
-          <RadioButtonGroup options={VERDICTS} value={verdict} onChange={setVerdict} autoFocus />
-        </Field>
-        <Field label="Reason" htmlFor="close-why" description="For the audit trail and for whoever sees the next one.">
-          <TextArea
-            id="close-why"
-            value={why}
-            rows={3}
-            maxLength={4000}
-            onChange={(e) => setWhy(e.currentTarget.value)}
-          />
-        </Field>
+        {children}
         {error && <Alert severity="error" title={error} />}
         <Modal.ButtonRow>
           <Button variant="secondary" fill="outline" type="button" onClick={onDismiss}>
             Cancel
           </Button>
-          <Button type="submit" disabled={!verdict || busy}>{`Close ${of(rows)}`}</Button>
+          <Button type="submit" variant={destructive ? 'destructive' : 'primary'} disabled={incomplete || busy}>
+            {does}
+          </Button>
         </Modal.ButtonRow>
       </form>
     </Modal>
+  );
+}
+
+interface WordsProps {
+  id: string;
+  label?: string;
+  description?: string;
+  required?: boolean;
+  autoFocus?: boolean;
+  rows?: number;
+  value: string;
+  onChange: (text: string) => void;
+}
+
+/** What somebody says for the audit trail. */
+function Words({ id, label = 'Reason', description, required, autoFocus, rows = 3, value, onChange }: WordsProps) {
+  return (
+    <Field label={label} htmlFor={id} description={description} required={required}>
+      <TextArea
+        id={id}
+        value={value}
+        rows={rows}
+        autoFocus={autoFocus}
+        maxLength={4000}
+        onChange={(e) => onChange(e.currentTarget.value)}
+      />
+    </Field>
+  );
+}
+
+export function CloseDialog({ rows, onDismiss, onSubmit }: DialogProps) {
+  const [verdict, setVerdict] = useState<Verdict>();
+  const [why, setWhy] = useState('');
+  return (
+    <Question
+      title={`Close ${of(rows)}`}
+      does={`Close ${of(rows)}`}
+      incomplete={!verdict}
+      onDismiss={onDismiss}
+      onSubmit={() => onSubmit(verdict!, why)}
+    >
+      <Field label="Verdict" description={VERDICTS.find((v) => v.value === verdict)?.description ?? 'What was it?'}>
+        <RadioButtonGroup options={VERDICTS} value={verdict} onChange={setVerdict} autoFocus />
+      </Field>
+      <Words
+        id="close-why"
+        description="For the audit trail and for whoever sees the next one."
+        value={why}
+        onChange={setWhy}
+      />
+    </Question>
   );
 }
 
 export function AssignDialog({ rows, onDismiss, onSubmit }: DialogProps) {
   const { login } = useAnalyst();
   const [who, setWho] = useState(login);
-  const { error, busy, submit } = useSubmit(onSubmit);
   return (
-    <Modal title={`Assign ${of(rows)}`} isOpen onDismiss={onDismiss}>
-      <form
-        onSubmit={(e) => {
-          e.preventDefault();
-          submit(who.trim(), '');
-        }}
-      >
-        <Field label="To" htmlFor="assign-who" description="A login; leave it empty to take the assignee off.">
-          <Input
-            id="assign-who"
-            value={who}
-            autoFocus
-            maxLength={200}
-            onChange={(e) => setWho(e.currentTarget.value)}
-          />
-        </Field>
-        {error && <Alert severity="error" title={error} />}
-        <Modal.ButtonRow>
-          <Button variant="secondary" fill="outline" type="button" onClick={onDismiss}>
-            Cancel
-          </Button>
-          <Button type="submit" disabled={busy}>
-            Assign
-          </Button>
-        </Modal.ButtonRow>
-      </form>
-    </Modal>
+    <Question
+      title={`Assign ${of(rows)}`}
+      does="Assign"
+      onDismiss={onDismiss}
+      onSubmit={() => onSubmit(who.trim(), '')}
+    >
+      <Field label="To" htmlFor="assign-who" description="A login; leave it empty to take the assignee off.">
+        <Input id="assign-who" value={who} autoFocus maxLength={200} onChange={(e) => setWho(e.currentTarget.value)} />
+      </Field>
+    </Question>
   );
 }
 
 export function CommentDialog({ rows, onDismiss, onSubmit }: DialogProps) {
   const [text, setText] = useState('');
-  const { error, busy, submit } = useSubmit(onSubmit);
   return (
-    <Modal title={`Comment on ${of(rows)}`} isOpen onDismiss={onDismiss}>
-      <form
-        onSubmit={(e) => {
-          e.preventDefault();
-          submit('', text);
-        }}
-      >
-        <Field label="Comment" htmlFor="comment-text" description="Plain text; it stays in the audit trail.">
-          <TextArea
-            id="comment-text"
-            autoFocus
-            value={text}
-            rows={5}
-            maxLength={4000}
-            onChange={(e) => setText(e.currentTarget.value)}
-          />
-        </Field>
-        {error && <Alert severity="error" title={error} />}
-        <Modal.ButtonRow>
-          <Button variant="secondary" fill="outline" type="button" onClick={onDismiss}>
-            Cancel
-          </Button>
-          <Button type="submit" disabled={busy || text.trim() === ''}>
-            Comment
-          </Button>
-        </Modal.ButtonRow>
-      </form>
-    </Modal>
+    <Question
+      title={`Comment on ${of(rows)}`}
+      does="Comment"
+      incomplete={text.trim() === ''}
+      onDismiss={onDismiss}
+      onSubmit={() => onSubmit('', text)}
+    >
+      <Words
+        id="comment-text"
+        label="Comment"
+        description="Plain text; it stays in the audit trail."
+        autoFocus
+        rows={5}
+        value={text}
+        onChange={setText}
+      />
+    </Question>
   );
 }
 
 export function SeverityDialog({ rows, onDismiss, onSubmit }: DialogProps) {
   const [severity, setSeverity] = useState<Severity>(rows[0].severity);
   const [why, setWhy] = useState('');
-  const { error, busy, submit } = useSubmit(onSubmit);
   return (
-    <Modal title="Change the severity" isOpen onDismiss={onDismiss}>
-      <form
-        onSubmit={(e) => {
-          e.preventDefault();
-          submit(severity, why);
-        }}
+    <Question
+      title="Change the severity"
+      does="Change"
+      incomplete={severity === rows[0].severity}
+      onDismiss={onDismiss}
+      onSubmit={() => onSubmit(severity, why)}
+    >
+      <Field
+        label="Severity"
+        description={
+          <>
+            The detector gave <SeverityMark severity={rows[0].severity_detected} label />
+          </>
+        }
       >
-        <Field
-          label="Severity"
-          description={
-            <>
-              The detector gave <SeverityMark severity={rows[0].severity_detected} label />
-            </>
-          }
-        >
-          <RadioButtonGroup
-            options={SEVERITIES.map((value) => ({ value, label: value }))}
-            value={severity}
-            onChange={setSeverity}
-          />
-        </Field>
-        <Field label="Reason" htmlFor="severity-why">
-          <TextArea
-            id="severity-why"
-            value={why}
-            rows={3}
-            maxLength={4000}
-            onChange={(e) => setWhy(e.currentTarget.value)}
-          />
-        </Field>
-        {error && <Alert severity="error" title={error} />}
-        <Modal.ButtonRow>
-          <Button variant="secondary" fill="outline" type="button" onClick={onDismiss}>
-            Cancel
-          </Button>
-          <Button type="submit" disabled={busy || severity === rows[0].severity}>
-            Change
-          </Button>
-        </Modal.ButtonRow>
-      </form>
-    </Modal>
+        <RadioButtonGroup
+          options={SEVERITIES.map((value) => ({ value, label: value }))}
+          value={severity}
+          onChange={setSeverity}
+        />
+      </Field>
+      <Words id="severity-why" value={why} onChange={setWhy} />
+    </Question>
   );
 }
 
@@ -242,88 +243,70 @@ export function SuppressDialog({
       clearTimeout(timer);
     };
   }, [key]); // eslint-disable-line react-hooks/exhaustive-deps
-  const { error, busy, submit } = useSubmit(async () => {
-    await api.suppress(draft);
-    onDone();
-  });
   return (
-    <Modal title="Suppress what looks like this" isOpen onDismiss={onDismiss}>
-      <form
-        onSubmit={(e) => {
-          e.preventDefault();
-          submit('', why);
-        }}
+    <Question
+      title="Suppress what looks like this"
+      does="Suppress"
+      destructive
+      incomplete={!preview || why.trim() === ''}
+      onDismiss={onDismiss}
+      onSubmit={async () => {
+        await api.suppress(draft);
+        onDone();
+      }}
+    >
+      <Field
+        label="What"
+        description={
+          <>
+            Detector {row.detector}, {row.entity_kind} <AgentText value={row.entity_id} max={40} mono />
+          </>
+        }
       >
-        <Field
-          label="What"
-          description={
-            <>
-              Detector {row.detector}, {row.entity_kind} <AgentText value={row.entity_id} max={40} mono />
-            </>
+        <RadioButtonGroup
+          value={scope}
+          onChange={setScope}
+          options={[
+            { value: 'both' as const, label: `This detector on this ${row.entity_kind}` },
+            { value: 'entity' as const, label: `All of this ${row.entity_kind}` },
+            { value: 'detector' as const, label: 'All of this detector' },
+          ]}
+        />
+      </Field>
+      <Field
+        label="Only where the title or the entity contains"
+        htmlFor="suppress-pattern"
+        description="Leave it empty for all. * stands for anything."
+      >
+        <Input
+          id="suppress-pattern"
+          value={pattern}
+          maxLength={200}
+          onChange={(e) => setPattern(e.currentTarget.value)}
+        />
+      </Field>
+      <Field label="For">
+        <RadioButtonGroup options={UNTIL} value={hours} onChange={setHours} />
+      </Field>
+      <Words id="suppress-why" required rows={2} value={why} onChange={setWhy} />
+      {previewError ? (
+        <Alert severity="warning" title={previewError} />
+      ) : (
+        <Alert
+          severity={preview && preview.hidden > 50 ? 'warning' : 'info'}
+          title={
+            preview
+              ? `It would have hidden ${count(preview.hidden)} ${preview.hidden === 1 ? 'alert' : 'alerts'} of the last ${preview.days} days; still open: ${count(preview.open)}.`
+              : 'Counting what it would have hidden…'
           }
         >
-          <RadioButtonGroup
-            value={scope}
-            onChange={setScope}
-            options={[
-              { value: 'both' as const, label: `This detector on this ${row.entity_kind}` },
-              { value: 'entity' as const, label: `All of this ${row.entity_kind}` },
-              { value: 'detector' as const, label: 'All of this detector' },
-            ]}
-          />
-        </Field>
-        <Field
-          label="Only where the title or the entity contains"
-          htmlFor="suppress-pattern"
-          description="Leave it empty for all. * stands for anything."
-        >
-          <Input
-            id="suppress-pattern"
-            value={pattern}
-            maxLength={200}
-            onChange={(e) => setPattern(e.currentTarget.value)}
-          />
-        </Field>
-        <Field label="For">
-          <RadioButtonGroup options={UNTIL} value={hours} onChange={setHours} />
-        </Field>
-        <Field label="Reason" htmlFor="suppress-why" required>
-          <TextArea
-            id="suppress-why"
-            value={why}
-            rows={2}
-            maxLength={4000}
-            onChange={(e) => setWhy(e.currentTarget.value)}
-          />
-        </Field>
-        {previewError ? (
-          <Alert severity="warning" title={previewError} />
-        ) : (
-          <Alert
-            severity={preview && preview.hidden > 50 ? 'warning' : 'info'}
-            title={
-              preview
-                ? `It would have hidden ${count(preview.hidden)} ${preview.hidden === 1 ? 'alert' : 'alerts'} of the last ${preview.days} days; still open: ${count(preview.open)}.`
-                : 'Counting what it would have hidden…'
-            }
-          >
-            {preview?.sample.slice(0, 4).map((s) => (
-              <div key={s.id}>
-                <SeverityMark severity={s.severity} /> <AgentText value={s.title} max={90} />
-              </div>
-            ))}
-          </Alert>
-        )}
-        {error && <Alert severity="error" title={error} />}
-        <Modal.ButtonRow>
-          <Button variant="secondary" fill="outline" type="button" onClick={onDismiss}>
-            Cancel
-          </Button>
-          <Button type="submit" variant="destructive" disabled={busy || !preview || why.trim() === ''}>
-            Suppress
-          </Button>
-        </Modal.ButtonRow>
-      </form>
-    </Modal>
+          {preview?.sample.slice(0, 4).map((s) => (
+            <div key={s.id}>
+              <SeverityMark severity={s.severity} /> <AgentText value={s.title} max={90} />
+            </div>
+          ))}
+        </Alert>
+      )}
+    </Question>
   );
 }

@@ -191,7 +191,11 @@ function Told({ alert, actions, reload }: { alert: AlertDetail; actions: Action[
       </p>
 
       <div className={styles.grid}>
-        <Section title="Evidence" hint="Largest contribution first; choose one to see it in the chart" wide>
+        <Section
+          title="Evidence"
+          hint={`What the score of ${count(alert.score)} is made of, largest part first; choose one to see it in the chart`}
+          wide
+        >
           <div className={styles.evidence}>
             <div>
               {alert.evidence.map((e) => (
@@ -217,6 +221,7 @@ function Told({ alert, actions, reload }: { alert: AlertDetail; actions: Action[
                       {e.p_value < 1e-300 ? '< 1e-300' : e.p_value.toExponential(1)}
                     </small>
                   </span>
+                  <Part of={alert.score} is={e.contribution} />
                 </button>
               ))}
             </div>
@@ -363,6 +368,20 @@ function Told({ alert, actions, reload }: { alert: AlertDetail; actions: Action[
         />
       )}
     </div>
+  );
+}
+
+/** How much of the score a piece of evidence accounts for. */
+function Part({ of, is }: { of: number; is: number }) {
+  const styles = useStyles2(getStyles);
+  const share = of > 0 ? Math.min(1, is / of) : 0;
+  return (
+    <span className={styles.part}>
+      <span>
+        <i style={{ width: `${100 * share}%` }} />
+      </span>
+      <small>{share > 0 && share < 0.005 ? '< 1' : Math.round(100 * share)} % of the score</small>
+    </span>
   );
 }
 
@@ -631,6 +650,22 @@ const getStyles = (theme: GrafanaTheme2) => ({
     '&:hover': { background: theme.colors.action.hover },
     '&[aria-pressed=true]': { borderLeftColor: theme.colors.warning.border, background: theme.colors.action.selected },
     '&[aria-pressed=true] span, &[aria-pressed=true] small': { color: theme.colors.text.primary },
+  }),
+  part: css({
+    gridColumn: '1 / -1',
+    display: 'grid',
+    gridTemplateColumns: '1fr 108px',
+    gap: theme.spacing(1),
+    alignItems: 'center',
+    '& > span': { height: 6, borderRadius: 3, background: theme.colors.background.secondary },
+    '& i': {
+      display: 'block',
+      height: 6,
+      minWidth: 2,
+      borderRadius: 3,
+      background: theme.visualization.getColorByName('orange'),
+    },
+    '& small': { textAlign: 'right' },
   }),
   observed: css({ fontWeight: theme.typography.fontWeightMedium, fontVariantNumeric: 'tabular-nums' }),
   expected: css({ color: theme.colors.text.secondary, fontVariantNumeric: 'tabular-nums' }),

@@ -2,21 +2,16 @@ import React, { useState } from 'react';
 import { css } from '@emotion/css';
 import { type AppPluginMeta, type GrafanaTheme2 } from '@grafana/data';
 import { getBackendSrv } from '@grafana/runtime';
-import { Alert, Button, Field, Icon, Input, RadioButtonGroup, SecretInput, Switch, useStyles2 } from '@grafana/ui';
+import { Alert, Button, Field, Icon, Input, useStyles2 } from '@grafana/ui';
 import { lastValueFrom } from 'rxjs';
 import { api, type TestResult } from '../api';
+import { Connection, type ConnectionSettings } from '../components/Connection';
 import { PlainTable, Section, Shown } from '../components/Section';
 import { bytes, count, instant } from '../format';
 import { safe } from '../text/escape';
 import { useLoad } from '../useLoad';
 
-export interface Settings {
-  address?: string;
-  database?: string;
-  username?: string;
-  protocol?: string;
-  tls?: boolean;
-  timeoutSeconds?: number;
+export interface Settings extends ConnectionSettings {
   alertBudget?: number;
 }
 
@@ -79,65 +74,15 @@ export default function Configuration({ meta }: { meta: AppPluginMeta }) {
             save();
           }}
         >
-          <Field label="Address" htmlFor="c-address" description="host:port">
-            <Input
-              id="c-address"
-              width={40}
-              value={settings.address ?? ''}
-              placeholder="127.0.0.1:9000"
-              onChange={(e) => set({ address: e.currentTarget.value })}
-            />
-          </Field>
-          <Field label="Database" htmlFor="c-database">
-            <Input
-              id="c-database"
-              width={40}
-              value={settings.database ?? ''}
-              placeholder="default"
-              onChange={(e) => set({ database: e.currentTarget.value })}
-            />
-          </Field>
-          <Field label="User" htmlFor="c-user" description="The analyst role: reads everything, appends triage actions">
-            <Input
-              id="c-user"
-              width={40}
-              value={settings.username ?? ''}
-              placeholder="analyst"
-              onChange={(e) => set({ username: e.currentTarget.value })}
-            />
-          </Field>
-          <Field label="Password" htmlFor="c-password">
-            <SecretInput
-              id="c-password"
-              width={40}
-              isConfigured={kept}
-              value={password}
-              autoComplete="new-password"
-              onReset={() => setKept(false)}
-              onChange={(e) => setPassword(e.currentTarget.value)}
-            />
-          </Field>
-          <Field label="Protocol">
-            <RadioButtonGroup
-              options={[
-                { value: 'native', label: 'Native' },
-                { value: 'http', label: 'HTTP' },
-              ]}
-              value={settings.protocol ?? 'native'}
-              onChange={(protocol) => set({ protocol })}
-            />
-          </Field>
-          <Field label="Time-out of a query, in seconds" htmlFor="c-timeout">
-            <Input
-              id="c-timeout"
-              width={20}
-              type="number"
-              min={1}
-              max={300}
-              value={settings.timeoutSeconds ?? 30}
-              onChange={(e) => set({ timeoutSeconds: Number(e.currentTarget.value) })}
-            />
-          </Field>
+          <Connection
+            prefix="c"
+            settings={settings}
+            onChange={set}
+            kept={kept}
+            password={password}
+            onPassword={setPassword}
+            onReset={() => setKept(false)}
+          />
           <Field
             label="Alert budget"
             htmlFor="c-budget"
@@ -152,9 +97,6 @@ export default function Configuration({ meta }: { meta: AppPluginMeta }) {
               value={settings.alertBudget ?? 1}
               onChange={(e) => set({ alertBudget: Number(e.currentTarget.value) })}
             />
-          </Field>
-          <Field label="TLS" htmlFor="c-tls">
-            <Switch id="c-tls" value={settings.tls ?? false} onChange={(e) => set({ tls: e.currentTarget.checked })} />
           </Field>
           <div className={styles.buttons}>
             <Button type="submit" disabled={saving}>

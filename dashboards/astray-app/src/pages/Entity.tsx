@@ -8,6 +8,7 @@ import { Page } from '../components/Page';
 import { EntityGraph } from '../components/EntityGraph';
 import { EntityLink } from '../components/EntityLink';
 import { HeatMap } from '../components/HeatMap';
+import { Movers } from '../components/Movers';
 import { Figure, PlainTable, Section, Shown } from '../components/Section';
 import { SeverityMark } from '../components/Severity';
 import { paths } from '../constants';
@@ -16,6 +17,7 @@ import { safe } from '../text/escape';
 import { AgentText } from '../text/Text';
 import { useLoad } from '../useLoad';
 import { StateMark } from './Triage';
+import { lately } from './fleet/lately';
 import { hoursOf, RANGES } from './triage/queue';
 
 const KINDS: Array<{ value: EntityKind; label: string }> = [
@@ -66,7 +68,7 @@ function Find() {
   const [kind, setKind] = useState<EntityKind>('agent');
   const [id, setId] = useState('');
   const now = useState(() => Date.now())[0];
-  const fleet = useLoad(() => api.fleet({ from: now - 7 * 24 * 3600_000, to: now + 24 * 3600_000 }), [now]);
+  const fleet = useLoad(() => lately(7 * 24, now), [now]);
   return (
     <div className={styles.page}>
       <h1 className={styles.h1}>Agents, credentials, sources</h1>
@@ -93,22 +95,13 @@ function Find() {
           Open
         </Button>
       </form>
-      <Section title="Whose activity changed most">
+      <Section title="Whose activity changed most" hint="Against the time before of the same length">
         <Shown loaded={fleet}>
-          {(f) => (
-            <PlainTable head={['Agent', 'Cohort', 'Alerts']} label="Agents whose activity changed most">
-              {f.movers.map((m) => (
-                <tr key={m.agent_id}>
-                  <td>
-                    <EntityLink kind="agent" id={m.agent_id} />
-                  </td>
-                  <td>
-                    <AgentText value={m.cohort} max={40} />
-                  </td>
-                  <td>{count(m.alerts)}</td>
-                </tr>
-              ))}
-            </PlainTable>
+          {({ fleet: { movers }, upTo }) => (
+            <>
+              {upTo && <p className={styles.quiet}>In the week up to the newest event, {instant(upTo)} UTC.</p>}
+              <Movers movers={movers} />
+            </>
           )}
         </Shown>
       </Section>

@@ -1,43 +1,52 @@
-import React, { useMemo, useState } from 'react';
+import React, { useState } from 'react';
 import { Link, useSearchParams } from 'react-router-dom';
 import { css } from '@emotion/css';
 import { area, curveMonotoneX } from 'd3-shape';
 import { scaleLinear, scaleUtc } from 'd3-scale';
 import { type GrafanaTheme2 } from '@grafana/data';
-import { Combobox, IconButton, useStyles2, useTheme2 } from '@grafana/ui';
+import { Alert, Combobox, IconButton, useStyles2, useTheme2 } from '@grafana/ui';
 import { api, type FleetNow } from '../api';
 import { Page } from '../components/Page';
-import { EntityLink } from '../components/EntityLink';
+import { Movers } from '../components/Movers';
 import { Figure, PlainTable, Section, Shown } from '../components/Section';
-import { SEVERITIES, severityColor, SeverityMark } from '../components/Severity';
+import { severityColor, SeverityMark } from '../components/Severity';
 import { useWidth } from '../components/useWidth';
 import { paths } from '../constants';
 import { count, instant, span, tick, words } from '../format';
 import { safe } from '../text/escape';
 import { AgentText } from '../text/Text';
+import { SEVERITIES } from '../severities';
 import { useLoad } from '../useLoad';
 import { useNow } from '../useNow';
+import { HOUR, type Lately, lately } from './fleet/lately';
 import { hoursOf, RANGES } from './triage/queue';
 
-/** What is happening now. */
+/**
+ * What is happening now. A link can name another end (`to`, in milliseconds); without any wish, and without any event in
+ * the last day, the day up to the newest event is shown.
+ */
 export default function Fleet() {
   const styles = useStyles2(getStyles);
   const [search, setSearch] = useSearchParams();
   const value = search.get('range') ?? '24h';
+  const to = Number(search.get('to')) || 0;
+  const wished = search.has('range') || to > 0;
   const minute = useNow(60000);
   const [opened] = useState(() => Date.now());
-  const range = useMemo(() => {
-    const hours = hoursOf(value);
-    const now = Math.max(opened, minute);
-    return { from: now - hours * 3600_000, to: now };
-  }, [value, opened, minute]);
-  const fleet = useLoad(() => api.fleet(range), [range.from, range.to]);
+  const end = to || Math.max(opened, minute);
+  const hours = hoursOf(value);
+  const fleet = useLoad(
+    (): Promise<Lately> =>
+      wished ? api.fleet({ from: end - hours * HOUR, to: end }).then((f) => ({ fleet: f })) : lately(hours, end),
+    [wished, hours, end]
+  );
   return (
     <Page>
       <div className={styles.page}>
         <header className={styles.header}>
           <h1 className={styles.h1}>Fleet</h1>
           <span className={styles.right}>
+            {to > 0 && <span>up to {instant(new Date(to).toISOString())} UTC</span>}
             <span hidden id="time-label">
               Time
             </span>
@@ -51,7 +60,21 @@ export default function Fleet() {
             <IconButton name="sync" tooltip="Load again" onClick={fleet.reload} />
           </span>
         </header>
-        <Shown loaded={fleet}>{(f) => <Now fleet={f} />}</Shown>
+        <Shown loaded={fleet}>
+          {({ fleet: f, upTo }) => (
+            <>
+              {upTo && (
+                <Alert severity="warning" title="No event in the last 24 hours">
+                  Shown is the day up to the newest event, {instant(upTo)} UTC.{' '}
+                  <Link to={{ search: '?range=30d' }} className={styles.inText}>
+                    Look at the last 30 days
+                  </Link>
+                </Alert>
+              )}
+              <Now fleet={f} />
+            </>
+          )}
+        </Shown>
       </div>
     </Page>
   );
@@ -103,10 +126,20 @@ function Now({ fleet: f }: { fleet: FleetNow }) {
           ) : (
             <p className={styles.quiet}>
               No agent was active in this time.{' '}
-              <Link to={{ search: '?range=30d' }} className={styles.link}>
-                Look at the last 30 days
-              </Link>
-              , or see the pipeline’s health.
+              {f.newest ? (
+                <>
+                  The newest event is of {instant(f.newest)} UTC:{' '}
+                  <Link
+                    to={{ search: `?range=24h&to=${Math.ceil(Date.parse(f.newest) / 60000) * 60000}` }}
+                    className={styles.inText}
+                  >
+                    look at the day up to it
+                  </Link>
+                  .
+                </>
+              ) : (
+                'No event has ever come in: the configuration can test the connection, and the pipeline health dashboard tells where events stop.'
+              )}
             </p>
           )}
         </Section>
@@ -170,30 +203,7 @@ function Now({ fleet: f }: { fleet: FleetNow }) {
           <p className={styles.quiet}>Used are the alerts that nobody has called true.</p>
         </Section>
         <Section title="Top movers" hint="Against the time before of the same length">
-          {f.movers.length === 0 ? (
-            <p className={styles.quiet}>Nobody changed much.</p>
-          ) : (
-            <PlainTable head={['Agent', 'Cohort', 'Now', 'Before', 'Change', 'Alerts']} label="Top movers">
-              {f.movers.map((m) => (
-                <tr key={m.agent_id}>
-                  <td>
-                    <EntityLink kind="agent" id={m.agent_id} />
-                  </td>
-                  <td>
-                    <AgentText value={m.cohort} max={30} />
-                  </td>
-                  <td>{count(m.now)}</td>
-                  <td>{count(m.before)}</td>
-                  <td>
-                    {m.before > 0
-                      ? `${m.now >= m.before ? '+' : '−'}${count(Math.abs(m.now / m.before - 1) * 100)} %`
-                      : 'new'}
-                  </td>
-                  <td>{m.alerts || ''}</td>
-                </tr>
-              ))}
-            </PlainTable>
-          )}
+          <Movers movers={f.movers} />
         </Section>
         <Section title="Campaigns" hint="Alerts that belong together">
           {f.campaigns.length === 0 ? (
@@ -286,6 +296,7 @@ const getStyles = (theme: GrafanaTheme2) => ({
     gap: theme.spacing(1.5),
   }),
   quiet: css({ color: theme.colors.text.secondary, margin: 0 }),
+  inText: css({ color: theme.colors.text.link, textDecoration: 'underline' }),
   link: css({ color: 'inherit', '&:hover': { textDecoration: 'underline' } }),
   tick: css({ fill: theme.colors.text.secondary, fontSize: 11 }),
   bars: css({

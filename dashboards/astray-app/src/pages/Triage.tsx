@@ -18,12 +18,13 @@ import {
   MultiCombobox,
   useStyles2,
 } from '@grafana/ui';
-import { api, type Row, type Severity, type Sparkline as Line, type State } from '../api';
+import { api, type Row, type Sparkline as Line, type State } from '../api';
+import { SEVERITIES, type Severity } from '../severities';
 import { useAnalyst } from '../analyst';
 import { Page } from '../components/Page';
 import { AssignDialog, CloseDialog } from '../components/dialogs';
 import { EntityLink } from '../components/EntityLink';
-import { SEVERITIES, SeverityMark } from '../components/Severity';
+import { SeverityMark } from '../components/Severity';
 import { Sparkline } from '../components/Sparkline';
 import { toast } from '../components/toast';
 import { paths } from '../constants';

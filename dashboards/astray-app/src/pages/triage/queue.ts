@@ -1,5 +1,5 @@
-import { RANK } from '../../components/Severity';
-import { type Range, type Row, type Severity, type State } from '../../api';
+import { type Range, type Row, type State } from '../../api';
+import { RANK, type Severity } from '../../severities';
 
 /** What the queue shows and in which order; all of it is in the URL, so that a view can be sent to a colleague. */
 export interface View {
