@@ -35,6 +35,8 @@ const (
 	// warmDays is how many agent-days a detector must have seen before it alerts on a score below coldRaw.
 	warmDays = 100
 	coldRaw  = 20
+	// ownWindows is how many windows an agent must be known by to alert on a stream's first day.
+	ownWindows = 12
 )
 
 // directLooks is about how many independent looks a direct detector takes at an agent in a day.

@@ -29,7 +29,11 @@ func (e *Engine) held(detector int, f *Finding) string {
 		return heldP
 	case f.Hint || e.infos[detector].Ranks:
 		return "it ranks an agent and never alerts by itself"
-	case e.infos[detector].Direct || e.warm(detector):
+	case e.infos[detector].Direct:
+		return ""
+	case e.store.Young() && (f.raw() < coldRaw || f.Own.N < ownWindows):
+		return youngText
+	case e.warm(detector):
 		return ""
 	case e.infos[detector].Daily:
 		return coldText
@@ -38,6 +42,11 @@ func (e *Engine) held(detector int, f *Finding) string {
 	}
 	return ""
 }
+
+// youngText is said on a stream's first day. What an agent's peers do says little then of what the agent will be found to
+// do every day: crawlers, monitors and nightly jobs come up one by one. Only what is beyond all doubt counts, by what the
+// agent itself did before.
+var youngText = fmt.Sprintf("the stream is younger than a day, and %d windows of the agent's own do not say with certainty that it is unusual", ownWindows)
 
 var coldText = fmt.Sprintf("the detector has not seen %d agent-days yet", warmDays)
 

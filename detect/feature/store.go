@@ -180,6 +180,9 @@ func (s *Store) Len() int { return len(s.agents) }
 // Settled says that the stream is older than the time in which everything is new.
 func (s *Store) Settled() bool { return (s.now-s.start)/micros >= settling+86400 }
 
+// Young says that the stream is younger than a day: nobody is known by a whole day of its own.
+func (s *Store) Young() bool { return (s.now-s.start)/micros < firstDay }
+
 // FirstDay is the first full day of the stream, in days since 1970: until its end everything is new.
 func (s *Store) FirstDay() int64 { return (s.start + 43_200*micros) / (86_400 * micros) }
 
