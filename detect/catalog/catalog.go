@@ -11,6 +11,7 @@ import (
 	"github.com/astray-dev/astray/detect/burst"
 	"github.com/astray-dev/astray/detect/coordination"
 	"github.com/astray-dev/astray/detect/credential"
+	"github.com/astray-dev/astray/detect/detour"
 	"github.com/astray-dev/astray/detect/drift"
 	"github.com/astray-dev/astray/detect/exfiltration"
 	"github.com/astray-dev/astray/detect/lateral"
@@ -29,6 +30,7 @@ func All() []detect.Detector {
 		burst.Detector{},
 		coordination.Detector{},
 		credential.Detector{},
+		detour.Detector{},
 		drift.Detector{},
 		exfiltration.Detector{},
 		lateral.Detector{},

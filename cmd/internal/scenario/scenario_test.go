@@ -201,7 +201,7 @@ wrong.yaml:15: incident[1]: says when it begins: from
 wrong.yaml:16: incident[1].steps[1]: says what is done: action
 wrong.yaml:18: changes[1]: says what changes: silent, cohort, owner, version, client, source, credential
 wrong.yaml:21: expect.alerts[1].within: stands twice; first in line 21
-wrong.yaml:21: expect.alerts[1].detector: "scrapping" is no detector; there are awakening, beaconing, burst, coordination, credential-misuse, drift, exfiltration, lateral-movement, probing, scraping, secret-exposure, silence, worm
+wrong.yaml:21: expect.alerts[1].detector: "scrapping" is no detector; there are awakening, beaconing, burst, coordination, credential-misuse, detour, drift, exfiltration, lateral-movement, probing, scraping, secret-exposure, silence, worm
 wrong.yaml:22: expect.alerts[2]: says whose alert: detector, one or a list of which any will do
 wrong.yaml:22: expect.alerts[2]: says how soon: within`
 	if got != want {
