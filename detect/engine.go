@@ -51,7 +51,8 @@ type Engine struct {
 	alerted   float64        // share of the agent-days learned of late that had an alert
 	threshold float64        // calibrated p-value at and below which a detector alerts
 	store     *feature.Store
-	tracks    map[uint64]*track
+	tracks    map[uint64]*track   // of an exchange's agents
+	day       []uint8             // by lens, of the day that learn is at; zeros otherwise
 	shared    map[uint64]*episode // open alerts about what agents share, by entity
 	aliases   map[uint64]uint64   // entities that are told with another's alert, and that other
 	aliased   []uint64            // those since the last checkpoint
@@ -135,6 +136,9 @@ func (e *Engine) judge(v *feature.View) {
 		mine := e.findings[from:]
 		if len(mine) == 0 {
 			continue
+		}
+		if t == nil {
+			t = e.begin(v.Agent)
 		}
 		// best is the finding that ranks highest, loudest the rarest of those that may alert.
 		best, loudest := -1, -1

@@ -305,6 +305,9 @@ func (e *Engine) silences(ev *event.Event) {
 	e.store.Silents(func(s feature.Silent) {
 		logP := s.LogP
 		t := e.track(s.Agent, e.store.Now())
+		if t == nil {
+			t = e.begin(s.Agent)
+		}
 		f := Finding{Reading: feature.Reading{Name: "pause_seconds", Scale: feature.Day, Observed: math.Round(s.Pause), Mean: math.Round(s.Usual)}, LogP: logP}
 		e.weigh(t, e.silence, &f)
 		p := math.Exp(f.logP)

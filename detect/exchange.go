@@ -216,8 +216,7 @@ func (x *Exchange) join(l *feature.Link) {
 	if e.tracks[k] == nil {
 		if len(e.tracks) >= maxTracks {
 			// Its days are not learned from: of so many they teach nothing more.
-			clear(x.extra.max)
-			x.extra = track{day: l.Time / 86_400_000_000, max: x.extra.max}
+			x.extra = track{day: l.Time / 86_400_000_000, max: x.extra.max[:0]}
 			e.tracks[k] = &x.extra
 			e.judge(v)
 			delete(e.tracks, k)
@@ -237,7 +236,7 @@ func (x *Exchange) forget(day int64) {
 		if t.day >= day-1 {
 			continue
 		}
-		e.learn(t, false)
+		e.learn(t, t.day, false)
 		t.day = day
 		if t.open != nil {
 			x.touched[k] = struct{}{}
@@ -294,7 +293,8 @@ func (x *Exchange) Checkpoint(yield func(key string, state []byte) error) error 
 	}
 	slices.Sort(ids)
 	for _, id := range ids {
-		b, err := x.e.marshalTrack(x.e.tracks[xxhash.Sum64String(id)])
+		t := x.e.tracks[xxhash.Sum64String(id)]
+		b, err := x.e.marshalTrack(t, t.day)
 		if err != nil {
 			return fmt.Errorf("track: %w", err)
 		}

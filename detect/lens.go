@@ -8,10 +8,11 @@ import (
 	"github.com/astray-dev/astray/detect/feature"
 )
 
-// track is what the engine remembers of an agent beside its features.
+// track is what the engine remembers of an agent beside its features. It stands with the agent (feature.Agent.Beside)
+// once a detector has had something to say of it; an exchange, whose agents have no features, keeps a table.
 type track struct {
-	day  int64
-	max  []uint8  // largest raw score of the day, per lens, as calibrate.Bin
+	day  int64    // an exchange's; the day of others is feature.Agent.Judged
+	max  []shown  // in the order of lenses
 	open *episode // about the agent
 	with uint64   // entity of the open alert that the agent has a part in
 
@@ -29,6 +30,55 @@ const (
 	maxPeakDays = 28
 	peakDays    = 4
 )
+
+// shown is the largest raw score of a day through a lens, as calibrate.Bin; there is none of those that are 0.
+type shown struct {
+	lens uint16
+	bin  uint8
+}
+
+// most is the largest raw score of the day through a lens.
+func (t *track) most(lens int) uint8 {
+	for _, m := range t.max {
+		if int(m.lens) == lens {
+			return m.bin
+		}
+	}
+	return 0
+}
+
+// note replaces the largest raw score through a lens by a larger one.
+func (t *track) note(lens int, bin uint8) {
+	at := 0
+	for ; at < len(t.max) && int(t.max[at].lens) <= lens; at++ {
+		if m := &t.max[at]; int(m.lens) == lens {
+			m.bin = bin
+			return
+		}
+	}
+	if lens <= math.MaxUint16 {
+		t.max = slices.Insert(t.max, at, shown{uint16(lens), bin})
+	}
+}
+
+// spread is the day's largest raw scores by lens, as they are stored; gather is its inverse.
+func (t *track) spread() (all []byte) {
+	for _, m := range t.max {
+		for len(all) <= int(m.lens) {
+			all = append(all, 0)
+		}
+		all[m.lens] = m.bin
+	}
+	return all
+}
+
+func (t *track) gather(all []byte) {
+	for i, bin := range all {
+		if bin > 0 {
+			t.note(i, bin)
+		}
+	}
+}
 
 const (
 	micros = 1_000_000
@@ -109,7 +159,8 @@ func (e *Engine) recall(t *track) {
 			t.peaks[i].bin--
 		}
 	}
-	for i, bin := range t.max {
+	for _, m := range t.max {
+		i, bin := int(m.lens), m.bin
 		l := &e.lenses[i]
 		// The longest pauses are a record of their own already.
 		if i > math.MaxUint8 || l.detector < 0 || l.detector == e.silence || l.kind != feature.NumEntityKinds {
@@ -141,11 +192,8 @@ func (e *Engine) p(t *track, detector, lens int, raw float64) float64 {
 // weigh calibrates a finding of a detector and remembers it for the agent's day.
 func (e *Engine) weigh(t *track, detector int, f *Finding) {
 	i := e.lens(detector, f)
-	for len(t.max) <= i {
-		t.max = append(t.max, 0)
-	}
-	if b := calibrate.Bin(f.raw()); b > t.max[i] && (f.Entity == nil || !e.told(f.Entity, detector)) {
-		t.max[i] = b
+	if b := calibrate.Bin(f.raw()); b > t.most(i) && (f.Entity == nil || !e.told(f.Entity, detector)) {
+		t.note(i, b)
 	}
 	f.by, f.logP = detector, math.Log(math.Max(e.p(t, detector, i, f.raw()), 1e-320))
 	f.rank = e.rank(detector, i, f)
@@ -175,17 +223,44 @@ func (e *Engine) rank(detector, lens int, f *Finding) float64 {
 	return score
 }
 
+// track ends the agent's day if the event is of a later one, and returns what is remembered of it, nil while that is nothing.
 func (e *Engine) track(a *feature.Agent, now int64) *track {
-	t := e.tracks[a.Key]
 	day := now / 86_400_000_000
-	if t == nil {
-		t = &track{day: day}
-		e.tracks[a.Key] = t
+	if e.linked {
+		t := e.tracks[a.Key]
+		if t == nil {
+			t = &track{day: day}
+			e.tracks[a.Key] = t
+		}
+		if day > t.day {
+			e.learn(t, t.day, a.Compared())
+			t.day = day
+		}
+		return t
 	}
-	if day > t.day {
-		e.learn(t, a.Compared())
-		t.day = day
+	switch day := int32(day); {
+	case a.Judged < 0:
+		a.Judged = day
+	case day > a.Judged:
+		t := trackOf(a)
+		if t == nil {
+			t = e.begin(a)
+		}
+		e.learn(t, int64(a.Judged), a.Compared())
+		a.Judged = day
 	}
+	return trackOf(a)
+}
+
+func trackOf(a *feature.Agent) *track {
+	t, _ := a.Beside.(*track)
+	return t
+}
+
+// begin makes what is remembered of an agent of whom it was nothing.
+func (e *Engine) begin(a *feature.Agent) *track {
+	t := &track{}
+	a.Beside = t
 	return t
 }
 
@@ -194,14 +269,14 @@ func (e *Engine) track(a *feature.Agent, now int64) *track {
 const mostAlerted = 0.02
 
 // learn gives the day that has ended to the calibration. A day with an alert is not one of the benign ones.
-func (e *Engine) learn(t *track, compared bool) {
+func (e *Engine) learn(t *track, day int64, compared bool) {
 	const memory = 1000
 	had := 0.0
-	if since := t.day * 86400 * micros; t.open != nil && t.open.last >= since || e.shared[t.with] != nil && e.shared[t.with].last >= since {
+	if since := day * 86400 * micros; t.open != nil && t.open.last >= since || e.shared[t.with] != nil && e.shared[t.with].last >= since {
 		had = 1
 	}
 	e.alerted += (had - e.alerted) / memory
-	early := t.day <= e.store.FirstDay()
+	early := day <= e.store.FirstDay()
 	benign := had == 0 || e.alerted > mostAlerted
 	switch {
 	case early:
@@ -212,6 +287,14 @@ func (e *Engine) learn(t *track, compared bool) {
 	if had == 0 && !early {
 		e.recall(t)
 	}
+	for len(e.day) < len(e.lenses) {
+		e.day = append(e.day, 0)
+	}
+	for _, m := range t.max {
+		if int(m.lens) < len(e.day) {
+			e.day[m.lens] = m.bin
+		}
+	}
 	for i := range e.lenses {
 		l := &e.lenses[i]
 		if l.detector < 0 || e.infos[l.detector].Settles && !e.store.Settled() {
@@ -220,16 +303,20 @@ func (e *Engine) learn(t *track, compared bool) {
 		if !compared && l.compares(e.infos[l.detector]) {
 			continue // nor of this agent
 		}
-		raw := 0.0
-		if i < len(t.max) {
-			raw = calibrate.Raw(t.max[i])
-			t.max[i] = 0
-		}
+		raw := calibrate.Raw(e.day[i])
+		e.day[i] = 0
 		switch {
 		case early:
 			l.tail.LearnEarly(raw)
 		case benign:
 			l.tail.Learn(raw)
+		}
+	}
+	// What could not be learned waits for another day.
+	t.max = slices.DeleteFunc(t.max, func(m shown) bool { return int(m.lens) < len(e.day) && e.day[m.lens] == 0 })
+	for _, m := range t.max {
+		if int(m.lens) < len(e.day) {
+			e.day[m.lens] = 0
 		}
 	}
 }

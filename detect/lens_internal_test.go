@@ -28,7 +28,7 @@ func TestWhatAnAgentIsKnownFor(t *testing.T) {
 	day := func(odds float64) (p float64) {
 		for i, o := range others {
 			e.weigh(o, 0, raw(1+float64((i*7+int(o.day)*13)%50)/25))
-			e.learn(o, true)
+			e.learn(o, o.day, true)
 			o.day++
 		}
 		f := raw(odds)
@@ -38,18 +38,18 @@ func TestWhatAnAgentIsKnownFor(t *testing.T) {
 	}
 	for range 8 {
 		day(1)
-		e.learn(odd, true)
+		e.learn(odd, odd.day, true)
 		odd.day++
 	}
 	first := day(7.4)
 	odd.open = &episode{last: odd.day * 86400 * micros}
-	e.learn(odd, true) // told: it is no part of what is usual
+	e.learn(odd, odd.day, true) // told: it is no part of what is usual
 	odd.day++
 	odd.open = nil
 	if p := day(7.4); p > 2*first {
 		t.Errorf("what was told in an alert is usual the next day: p %v after %v", p, first)
 	}
-	e.learn(odd, true)
+	e.learn(odd, odd.day, true)
 	odd.day++
 	if p := day(7.4); p < 20*first || p > 0.2 {
 		t.Errorf("the day after a benign one like it: p %v after %v", p, first)

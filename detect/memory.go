@@ -60,8 +60,7 @@ type spilled struct {
 
 const (
 	doorkeeper  = 1024
-	trackBytes  = 112 // about what a track and its place in the table take
-	foldedBytes = 72  // about what a folded agent takes beside its data
+	foldedBytes = 72 // about what a folded agent takes beside its data
 )
 
 func newMemory(limit int64) *memory {
@@ -71,7 +70,7 @@ func newMemory(limit int64) *memory {
 // used is what counts against the limit.
 func (e *Engine) used() int64 {
 	m := e.mem
-	return e.store.AgentBytes() + e.store.SharedBytes() + int64(len(e.tracks))*trackBytes + m.folds + m.spills + int64(len(m.away.bits))*8
+	return e.store.AgentBytes() + e.store.SharedBytes() + m.folds + m.spills + int64(len(m.away.bits))*8
 }
 
 // admit sees to it that the event's agent is in the feature store if it is known.
@@ -129,11 +128,10 @@ func (t *track) stays() bool {
 
 // fold takes the agent out of the feature store. ok is false for one that stays.
 func (e *Engine) fold(a *feature.Agent) (f folded, ok bool) {
-	t := e.tracks[a.Key]
-	if t.stays() {
+	if trackOf(a).stays() {
 		return f, false
 	}
-	state, err := e.appendTrack(a.AppendState(nil), t)
+	state, err := e.appendTrack(a.AppendState(nil), a)
 	if err != nil {
 		return f, false
 	}
@@ -142,7 +140,6 @@ func (e *Engine) fold(a *feature.Agent) (f folded, ok bool) {
 	data = squeeze(append(data, id...), state)
 	f = folded{string(data), a.Dirty()}
 	e.store.Remove(a)
-	delete(e.tracks, a.Key)
 	return f, true
 }
 
@@ -248,12 +245,11 @@ func (e *Engine) restored() {
 		return
 	}
 	for _, a := range e.store.Oldest() {
-		if e.tracks[a.Key].stays() {
+		if trackOf(a).stays() {
 			continue
 		}
 		m.away.add(a.Key)
 		m.stats.evicted++
-		delete(e.tracks, a.Key)
 		e.store.Remove(a)
 		if e.used() <= m.limit/2 {
 			break

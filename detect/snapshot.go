@@ -102,7 +102,7 @@ func (e *Engine) Checkpoint(yield func(key string, state []byte) error) error {
 		if id, ok := strings.CutPrefix(key, agentKey); ok {
 			agents++
 			var err error
-			if state, err = e.appendTrack(state, e.tracks[xxhash.Sum64String(id)]); err != nil {
+			if state, err = e.appendTrack(state, e.store.Agent(id)); err != nil {
 				return fmt.Errorf("%s: %w", key, err)
 			}
 		}
@@ -119,21 +119,24 @@ func (e *Engine) Checkpoint(yield func(key string, state []byte) error) error {
 }
 
 // appendTrack puts what the engine remembers of an agent behind the state of its features: a length ends it.
-func (e *Engine) appendTrack(state []byte, t *track) ([]byte, error) {
+func (e *Engine) appendTrack(state []byte, a *feature.Agent) ([]byte, error) {
 	before := len(state)
-	b, err := e.marshalTrack(t)
-	if err != nil {
-		return nil, err
+	var b []byte
+	if a.Judged >= 0 {
+		var err error
+		if b, err = e.marshalTrack(trackOf(a), int64(a.Judged)); err != nil {
+			return nil, err
+		}
 	}
 	state = append(state, b...)
 	return binary.LittleEndian.AppendUint32(state, uint32(len(state)-before)), nil
 }
 
-func (e *Engine) marshalTrack(t *track) ([]byte, error) {
+func (e *Engine) marshalTrack(t *track, day int64) ([]byte, error) {
 	if t == nil {
-		return nil, nil
+		t = &track{}
 	}
-	st := trackState{Version: trackVersion, Day: t.day, Max: t.max, Open: e.save(t.open), With: t.with, Days: t.days}
+	st := trackState{Version: trackVersion, Day: day, Max: t.spread(), Open: e.save(t.open), With: t.with, Days: t.days}
 	for _, p := range t.peaks {
 		st.Peaks = append(st.Peaks, p.lens, p.bin)
 	}
@@ -322,11 +325,19 @@ func (e *Engine) restoreTrack(id string, state []byte) error {
 	if st.Version != trackVersion {
 		return fmt.Errorf("track: %w", feature.ErrVersion)
 	}
-	t := &track{day: st.Day, max: st.Max, open: e.load(st.Open), with: st.With, days: st.Days}
+	t := &track{day: st.Day, open: e.load(st.Open), with: st.With, days: st.Days}
+	t.gather(st.Max)
 	for i := 1; i < len(st.Peaks); i += 2 {
 		t.peaks = append(t.peaks, peak{st.Peaks[i-1], st.Peaks[i]})
 	}
-	e.tracks[xxhash.Sum64String(id)] = t
+	if e.linked {
+		e.tracks[xxhash.Sum64String(id)] = t
+		return nil
+	}
+	a := e.store.Agent(id)
+	a.Judged = int32(min(max(st.Day, 0), math.MaxInt32))
+	a.Beside = t
+	return nil
 	return nil
 }
 
@@ -335,7 +346,7 @@ func cutTrack(key string) (id string, ok bool) { return strings.CutPrefix(key, t
 
 // StateBytes is about how much memory the agents' states take.
 func (e *Engine) StateBytes() int64 {
-	n := e.store.Bytes() + int64(len(e.tracks))*trackBytes
+	n := e.store.Bytes() // an exchange's tracks are counted there
 	if e.mem != nil {
 		n += e.mem.folds + e.mem.spills + int64(len(e.mem.away.bits))*8
 	}

@@ -9,9 +9,15 @@ type Agent struct {
 
 	resources Recency // objects read
 	values    Recency // services, destinations, actions, keys, networks and clients, told apart by salt
-	dirty     bool
-	closed    bool  // is in Store.closed
-	size      int32 // as Store.weigh found it
+
+	// Of the owner of the store: the day whose events it judges, since 1970, −1 before the first, and whatever it
+	// remembers of the agent beside what is counted here, nil while that is nothing.
+	Judged int32
+	Beside any
+
+	dirty  bool
+	closed bool  // is in Store.closed
+	size   int32 // as Store.weigh found it
 }
 
 // state is the part of an agent of fixed size. It is stored as it stands here: a change is a new Version.

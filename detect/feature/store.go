@@ -140,7 +140,7 @@ func NewStore() *Store {
 }
 
 func newAgent(id string) *Agent {
-	a := &Agent{ID: id}
+	a := &Agent{ID: id, Judged: -1}
 	a.Key = xxhash.Sum64String(id)
 	for i := range a.Window {
 		a.Window[i] = -1
