@@ -338,7 +338,6 @@ func (e *Engine) restoreTrack(id string, state []byte) error {
 	a.Judged = int32(min(max(st.Day, 0), math.MaxInt32))
 	a.Beside = t
 	return nil
-	return nil
 }
 
 // cutTrack returns the agent whose track is stored under the key.

@@ -166,8 +166,8 @@ func (p *crowdPool) learn(sc Scale, c Crowd, x, weight float32) {
 
 // Shared owns the entities that agents have in common.
 type Shared struct {
-	entities map[uint64]*Entity
-	waiting  map[uint64]waiting
+	entities table[*Entity]
+	waiting  table[waiting]
 	pools    [NumEntityKinds]crowdPool
 	dirty    bool
 	gone     []uint64 // entities forgotten since the last checkpoint
@@ -176,20 +176,25 @@ type Shared struct {
 }
 
 func newShared() *Shared {
-	return &Shared{maxEntities: maxEntities, maxWaiting: maxWaiting, entities: map[uint64]*Entity{}, waiting: map[uint64]waiting{}}
+	return &Shared{maxEntities: maxEntities, maxWaiting: maxWaiting}
 }
 
 // touch counts one event of an agent with an entity and returns the entity, nil while it belongs to one agent.
 // fresh says that the agent is new to the entity, before is the minute in which it was last seen with it, 0 for never.
 func (s *Shared) touch(kind EntityKind, key uint64, a *Agent, sec int64, name func() string) (e *Entity, fresh bool, before uint32) {
 	key = kind.key(key)
-	e = s.entities[key]
+	e = s.entities.get(key)
 	agent := uint32(a.Key>>32) | 1
 	minute := uint32(max(sec/60, 1))
 	if e == nil {
-		w, ok := s.waiting[key]
+		var w waiting
+		p := s.waiting.at(key)
+		ok := p != nil
+		if ok {
+			w = *p
+		}
 		if !ok || w.agent == agent {
-			if !ok && len(s.waiting) >= s.maxWaiting {
+			if !ok && s.waiting.len() >= s.maxWaiting {
 				s.sweepWaiting()
 			}
 			if !ok && (kind == Template || kind == Object || kind == Source) {
@@ -197,12 +202,12 @@ func (s *Shared) touch(kind EntityKind, key uint64, a *Agent, sec int64, name fu
 			}
 			before = w.minute
 			w.agent, w.minute = agent, max(w.minute, minute)
-			s.waiting[key] = w
+			s.waiting.set(key, w)
 			s.dirty = true
 			return nil, !ok, before
 		}
-		delete(s.waiting, key)
-		if len(s.entities) >= s.maxEntities {
+		s.waiting.remove(key)
+		if s.entities.len() >= s.maxEntities {
 			s.sweep()
 		}
 		e = &Entity{Kind: kind, Key: key, Name: name(), First: int64(w.minute) * 60, Last: sec, window: [NumScales]int64{-1, -1, -1, -1}}
@@ -211,7 +216,7 @@ func (s *Shared) touch(kind EntityKind, key uint64, a *Agent, sec int64, name fu
 				e.posts = append(e.posts, post{id: p, agent: w.agent})
 			}
 		}
-		s.entities[key] = e
+		s.entities.set(key, e)
 		// The first agent counts where its event still lies in an open window.
 		s.count(e, uint64(w.agent)<<32, int64(w.minute)*60, w.minute, "")
 	}
@@ -342,28 +347,24 @@ func (e *Entity) Members() int { return e.members.Len() }
 
 // sweepWaiting forgets the half of the waiting values that was seen longest ago.
 func (s *Shared) sweepWaiting() {
-	minutes := make([]uint32, 0, len(s.waiting))
-	for _, w := range s.waiting {
+	minutes := make([]uint32, 0, s.waiting.len())
+	for _, w := range s.waiting.all {
 		minutes = append(minutes, w.minute)
 	}
 	slices.Sort(minutes)
 	cut := minutes[len(minutes)/2]
-	for k, w := range s.waiting {
-		if w.minute <= cut {
-			delete(s.waiting, k)
-		}
-	}
+	s.waiting.discard(func(w *waiting) bool { return w.minute <= cut })
 }
 
 // sweep forgets the quarter of the entities that was seen longest ago.
 func (s *Shared) sweep() {
-	all := make([]*Entity, 0, len(s.entities))
-	for _, e := range s.entities {
-		all = append(all, e)
+	all := make([]*Entity, 0, s.entities.len())
+	for _, e := range s.entities.all {
+		all = append(all, *e)
 	}
 	slices.SortFunc(all, func(a, b *Entity) int { return cmp.Or(cmp.Compare(a.Last, b.Last), cmp.Compare(a.Key, b.Key)) })
 	for _, e := range all[:len(all)/4] {
-		delete(s.entities, e.Key)
+		s.entities.remove(e.Key)
 		s.gone = append(s.gone, e.Key)
 	}
 }

@@ -188,9 +188,9 @@ func (s *Store) share(v *View, a *Agent, keys []uint64, id, object, reply uint32
 		})
 		if e == nil {
 			k := Template.key(key)
-			w := s.shared.waiting[k]
+			w := s.shared.waiting.get(k)
 			w.posts = [2]uint32{id, object}
-			s.shared.waiting[k] = w
+			s.shared.waiting.set(k, w)
 			v.NumTemplates++
 			continue
 		}

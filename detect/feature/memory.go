@@ -42,14 +42,14 @@ func (s *Store) AgentBytes() int64 { return s.agentBytes }
 
 // SharedBytes is about how much memory takes what agents share.
 func (s *Store) SharedBytes() int64 {
-	return int64(len(s.shared.entities))*entityBytes + int64(len(s.shared.waiting))*waitingBytes
+	return int64(s.shared.entities.len())*entityBytes + int64(s.shared.waiting.len())*waitingBytes
 }
 
 // Holds reports whether the store holds the agent with that key.
-func (s *Store) Holds(key uint64) bool { return s.agents[key] != nil }
+func (s *Store) Holds(key uint64) bool { return s.agents.at(key) != nil }
 
 // ByKey returns the agent with that key, nil when the store does not hold it.
-func (s *Store) ByKey(key uint64) *Agent { return s.agents[key] }
+func (s *Store) ByKey(key uint64) *Agent { return s.agents.get(key) }
 
 // AppendState appends the agent's state, as Checkpoint would yield it.
 func (a *Agent) AppendState(dst []byte) []byte { return a.append(append(dst, Version)) }
@@ -62,27 +62,27 @@ func (a *Agent) SetDirty() { a.dirty = true }
 
 // Remove takes an agent out of the store.
 func (s *Store) Remove(a *Agent) {
-	if s.agents[a.Key] == a {
+	if s.agents.get(a.Key) == a {
 		s.agentBytes -= int64(a.size)
-		delete(s.agents, a.Key)
+		s.agents.remove(a.Key)
 	}
 }
 
 // add puts an agent into the store, in the place of one with the same key.
 func (s *Store) add(a *Agent) {
-	if old := s.agents[a.Key]; old != nil {
+	if old := s.agents.get(a.Key); old != nil {
 		s.Remove(old)
 	}
 	a.size = 0
-	s.agents[a.Key] = a
+	s.agents.set(a.Key, a)
 	s.weigh(a)
 }
 
 // Oldest returns all agents in the order in which they were last seen, by event time and key.
 func (s *Store) Oldest() []*Agent {
-	all := make([]*Agent, 0, len(s.agents))
-	for _, a := range s.agents {
-		all = append(all, a)
+	all := make([]*Agent, 0, s.agents.len())
+	for _, a := range s.agents.all {
+		all = append(all, *a)
 	}
 	slices.SortFunc(all, func(a, b *Agent) int { return cmp.Or(cmp.Compare(a.Last, b.Last), cmp.Compare(a.Key, b.Key)) })
 	return all

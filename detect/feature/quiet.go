@@ -28,7 +28,8 @@ func (s *Store) Silents(yield func(Silent)) {
 	for _, c := range s.cohorts {
 		c.known, c.quiet = 0, 0
 	}
-	for _, a := range s.agents {
+	for _, p := range s.agents.all {
+		a := *p
 		pause := float64(s.now-a.Last) / micros
 		if a.Days < 3 || a.Gap.N < 200 || pause > 7*86400 {
 			continue

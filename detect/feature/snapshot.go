@@ -65,8 +65,8 @@ func (s *Store) Checkpoint(yield func(key string, state []byte) error) error {
 		}
 		s.shared.dirty = false
 	}
-	for _, k := range sortedKeys(s.shared.entities) {
-		e := s.shared.entities[k]
+	for _, k := range s.shared.entities.sorted() {
+		e := s.shared.entities.get(k)
 		if !e.dirty {
 			continue
 		}
@@ -77,7 +77,7 @@ func (s *Store) Checkpoint(yield func(key string, state []byte) error) error {
 		e.dirty = false
 	}
 	for _, k := range s.shared.gone {
-		if s.shared.entities[k] == nil {
+		if s.shared.entities.at(k) == nil {
 			if err := yield(entityKey+strconv.FormatUint(k, 16), nil); err != nil {
 				return err
 			}
@@ -85,8 +85,8 @@ func (s *Store) Checkpoint(yield func(key string, state []byte) error) error {
 	}
 	s.shared.gone = s.shared.gone[:0]
 	var dirty []*Agent
-	for _, a := range s.agents {
-		if a.dirty {
+	for _, p := range s.agents.all {
+		if a := *p; a.dirty {
 			dirty = append(dirty, a)
 		}
 	}
@@ -128,7 +128,7 @@ func (s *Store) Restore(key string, state []byte) (own bool, err error) {
 		e := &Entity{Key: k}
 		e.decode(d)
 		if d.err == nil {
-			s.shared.entities[k] = e
+			s.shared.entities.set(k, e)
 		}
 	default:
 		a := newAgent(name)
@@ -255,9 +255,9 @@ func (s *Store) decodeFleet(d *decoder) {
 
 func (s *Shared) append(dst []byte) []byte {
 	dst = fixed(dst, &s.pools)
-	dst = binary.AppendUvarint(dst, uint64(len(s.waiting)))
-	for _, k := range sortedKeys(s.waiting) {
-		w := s.waiting[k]
+	dst = binary.AppendUvarint(dst, uint64(s.waiting.len()))
+	for _, k := range s.waiting.sorted() {
+		w := s.waiting.get(k)
 		dst = binary.LittleEndian.AppendUint64(dst, k)
 		for _, x := range [...]uint32{w.agent, w.minute, w.posts[0], w.posts[1]} {
 			dst = binary.AppendUvarint(dst, uint64(x))
@@ -275,7 +275,7 @@ func (s *Shared) decode(d *decoder) {
 	}
 	for range n {
 		k := d.uint64()
-		s.waiting[k] = waiting{uint32(d.uvarint()), uint32(d.uvarint()), [2]uint32{uint32(d.uvarint()), uint32(d.uvarint())}}
+		s.waiting.set(k, waiting{uint32(d.uvarint()), uint32(d.uvarint()), [2]uint32{uint32(d.uvarint()), uint32(d.uvarint())}})
 	}
 }
 

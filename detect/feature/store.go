@@ -107,7 +107,7 @@ type View struct {
 
 // Store owns the state of all agents of a partition, and of what they share. It is used by one goroutine.
 type Store struct {
-	agents   map[uint64]*Agent
+	agents   table[*Agent]
 	cohorts  map[string]*Cohort
 	fleet    *Cohort
 	shared   *Shared
@@ -136,7 +136,7 @@ type Store struct {
 
 // NewStore returns an empty store.
 func NewStore() *Store {
-	return &Store{agents: map[uint64]*Agent{}, cohorts: map[string]*Cohort{}, fleet: &Cohort{}, shared: newShared()}
+	return &Store{cohorts: map[string]*Cohort{}, fleet: &Cohort{}, shared: newShared()}
 }
 
 func newAgent(id string) *Agent {
@@ -168,14 +168,15 @@ func (s *Store) cohort(name string) *Cohort {
 // Bytes is about how much memory the agents' states take: the structures and the tables they have grown.
 func (s *Store) Bytes() int64 {
 	n := s.agentBytes
-	for _, e := range s.shared.entities {
+	for _, p := range s.shared.entities.all {
+		e := *p
 		n += int64(unsafe.Sizeof(*e)) + int64(e.members.bytes()+24*cap(e.posts)+20*cap(e.latest.names)+len(e.Name))
 	}
-	return n + int64(len(s.shared.waiting))*32
+	return n + int64(len(s.shared.waiting.slots))*24
 }
 
 // Len is the number of agents held.
-func (s *Store) Len() int { return len(s.agents) }
+func (s *Store) Len() int { return s.agents.len() }
 
 // Settled says that the stream is older than the time in which everything is new.
 func (s *Store) Settled() bool { return (s.now-s.start)/micros >= settling+86400 }
@@ -190,11 +191,11 @@ func (s *Store) FirstDay() int64 { return (s.start + 43_200*micros) / (86_400 * 
 func (s *Store) Now() int64 { return s.now }
 
 // Agent returns the agent with that id, nil when it is not known.
-func (s *Store) Agent(id string) *Agent { return s.agents[xxhash.Sum64String(id)] }
+func (s *Store) Agent(id string) *Agent { return s.agents.get(xxhash.Sum64String(id)) }
 
 func (s *Store) agent(ev *event.Event) *Agent {
 	key := xxhash.Sum64String(ev.AgentID)
-	a := s.agents[key]
+	a := s.agents.get(key)
 	if a == nil {
 		a = newAgent(strings.Clone(ev.AgentID))
 		a.First = ev.Time
