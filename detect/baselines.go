@@ -27,28 +27,27 @@ func (e *Engine) Baselines(yield func(*baseline.Summary)) {
 	})
 }
 
-// bands remembers bands, by mean and variance to a few percent: an inverse of the incomplete gamma function takes as long as
-// ten events, the agents of a fleet have some forty baselines each, and their moments are much alike. What a band is
-// depends on the moments alone, not on what was asked before.
-type bands map[[2]int16][2]float64
+// bands remembers bands: an inverse of the incomplete gamma function takes as long as ten events, and the agents of a fleet
+// have some forty baselines each. The ends of a band are multiples of the mean that depend on the shape, mean²/variance,
+// alone, so that there are few of them to half a percent of the shape. What a band is depends on the moments alone, not
+// on what was asked before.
+type bands map[int16][2]float64
 
-const (
-	maxBands  = 1 << 15
-	bandSteps = 60 // to a factor of e
-)
+const bandSteps = 200 // of the shape, to a factor of e
 
 func (b *bands) of(mean, variance float64) (lower, upper float64) {
-	if mean <= 0 || variance <= 0 {
+	shape := mean * mean / variance
+	step := math.Round(bandSteps * math.Log(shape))
+	if !(mean > 0 && variance > 0 && math.Abs(step) < math.MaxInt16) {
 		return tail.CountBand(0.95, mean, variance)
 	}
-	key := [2]int16{int16(math.Round(bandSteps * math.Log(mean))), int16(math.Round(bandSteps * math.Log(variance)))}
-	got, ok := (*b)[key]
+	ends, ok := (*b)[int16(step)]
 	if !ok {
-		if *b == nil || len(*b) >= maxBands {
+		if *b == nil {
 			*b = bands{}
 		}
-		got[0], got[1] = tail.CountBand(0.95, math.Exp(float64(key[0])/bandSteps), math.Exp(float64(key[1])/bandSteps))
-		(*b)[key] = got
+		ends[0], ends[1] = tail.GammaBand(0.95, math.Exp(step/bandSteps))
+		(*b)[int16(step)] = ends
 	}
-	return got[0], got[1]
+	return math.Floor(mean * ends[0]), math.Ceil(mean * ends[1])
 }

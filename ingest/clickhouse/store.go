@@ -6,6 +6,8 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"net"
+	"net/netip"
 	"net/url"
 	"slices"
 	"strings"
@@ -85,10 +87,34 @@ func OpenWith(ctx context.Context, o Options) (*Store, error) {
 	}
 	return &Store{conn: conn, insertTimeout: o.InsertTimeout, log: o.Log, id: uuid.NewString(), saves: map[string]int{}, dial: ch.Options{
 		Address: opt.Addr[0], Database: opt.Auth.Database, User: opt.Auth.Username, Password: opt.Auth.Password,
-		Compression: ch.CompressionLZ4, TLS: opt.TLS, ClientName: "astray", DialTimeout: 5 * time.Second,
+		Compression: compression(opt), TLS: opt.TLS, ClientName: "astray", DialTimeout: 5 * time.Second,
 		// The deadline of each call counts. The default would cut off an insert that takes more than three seconds.
 		ReadTimeout: ch.NoTimeout,
 	}}, nil
+}
+
+// compression is how blocks are sent: as the DSN says; without a word of it packed by LZ4 over a network, and as they are to a
+// server on this machine, where packing and unpacking cost more than what is carried.
+func compression(opt *native.Options) ch.Compression {
+	if c := opt.Compression; c != nil {
+		switch c.Method {
+		case native.CompressionLZ4:
+			return ch.CompressionLZ4
+		case native.CompressionZSTD:
+			return ch.CompressionZSTD
+		case native.CompressionNone:
+			return ch.CompressionDisabled
+		}
+		return ch.CompressionLZ4
+	}
+	host, _, err := net.SplitHostPort(opt.Addr[0])
+	if err != nil {
+		return ch.CompressionLZ4
+	}
+	if ip, err := netip.ParseAddr(host); host == "localhost" || err == nil && ip.IsLoopback() {
+		return ch.CompressionDisabled
+	}
+	return ch.CompressionLZ4
 }
 
 // CheckDSN reports what is wrong with a DSN, without asking anybody.

@@ -195,13 +195,20 @@ func CountBand(share, mean, variance float64) (lower, upper float64) {
 	if mean <= 0 || variance <= 0 {
 		return 0, math.Max(mean, 0)
 	}
-	g := distuv.Gamma{Alpha: mean * mean / variance, Beta: mean / variance}
+	lower, upper = GammaBand(share, mean*mean/variance)
+	return math.Floor(mean * lower), math.Ceil(mean * upper)
+}
+
+// GammaBand returns the band that holds the middle share (0 < share < 1) of a Gamma distribution with that shape (above 0) and
+// mean 1. That of any other mean is as many times wider.
+func GammaBand(share, shape float64) (lower, upper float64) {
+	g := distuv.Gamma{Alpha: shape, Beta: shape}
 	lower, upper = g.Quantile((1-share)/2), g.Quantile((1+share)/2)
 	if math.IsNaN(lower) {
 		lower = 0
 	}
 	if math.IsNaN(upper) {
-		upper = mean
+		upper = 1
 	}
-	return math.Floor(lower), math.Ceil(upper)
+	return lower, upper
 }
