@@ -24,6 +24,7 @@ type episode struct {
 	mask     uint64  // detectors that contributed
 	saved    uint64  // revision in the last checkpoint
 	last     int64
+	since    int64 // when it came back by the clock, 0 when it did not
 	told     int64 // when it was last told
 	behind   int64 // since when there is more to tell, 0 when there is not
 	pending  bool  // in Engine.changed
@@ -138,6 +139,14 @@ func (e *Engine) sameHand(c crossing, now int64) *episode {
 	return best
 }
 
+// byTheClock reports whether it is the hour at which the episode began or came back, whole days later and within a week,
+// give or take half an hour.
+func (o *episode) byTheClock(now int64) bool {
+	const day, slack = 86400 * micros, 1800 * micros
+	pause := now - max(o.alert.Time.UnixMicro(), o.since)
+	return now-o.last < 7*day && pause > day/2 && (pause+slack)%day <= 2*slack
+}
+
 func (e *Engine) raise(v *feature.View, t *track, c crossing) {
 	now := v.Event.Time
 	info := e.infos[c.detector]
@@ -154,8 +163,12 @@ func (e *Engine) raise(v *feature.View, t *track, c crossing) {
 		if o == nil && (info.Daily || info.Slow) && t.open != nil && now-t.open.last < 86400*micros {
 			o = t.open // what was told stands in the day's account: it is not told again
 		}
-		if o != nil && !o.has(c.detector) && !info.Daily && now-o.alert.Time.UnixMicro() > e.cfg.Gap.Microseconds() {
+		if o != nil && !o.has(c.detector) && !info.Daily && now-max(o.alert.Time.UnixMicro(), o.since) > e.cfg.Gap.Microseconds() {
 			o = nil // something else, and long after: an alert of its own
+		}
+		if o == nil && t.open != nil && (info.General || t.open.has(c.detector)) && t.open.byTheClock(now) && -math.Log10(math.Max(c.p, 1e-300)) <= 1+1.25*t.open.alert.Score {
+			o = t.open // what was told comes back at its hour: a routine, and no second alert whatever it is
+			o.since = now
 		}
 		if with := e.about(t.with, now); o == nil && with != nil && (info.Daily || with.has(c.detector)) {
 			// The agent's part in something shared.

@@ -47,6 +47,7 @@ type episodeState struct {
 	Detectors []string     `json:"detectors,omitempty"`
 	Share     float64      `json:"share,omitempty"`
 	Last      int64        `json:"last,omitempty"`
+	Since     int64        `json:"since,omitempty"`
 	Told      int64        `json:"told,omitempty"`
 	Behind    int64        `json:"behind,omitempty"`
 	Revision  uint64       `json:"revision,omitempty"`
@@ -59,7 +60,7 @@ func (e *Engine) save(o *episode) *episodeState {
 	if o == nil {
 		return nil
 	}
-	st := &episodeState{Version: trackVersion, Alert: &o.alert, Detector: e.infos[o.detector].Name, Share: o.share, Last: o.last, Told: o.told, Behind: o.behind, Revision: o.alert.Revision, Cohort: o.alert.Cohort}
+	st := &episodeState{Version: trackVersion, Alert: &o.alert, Detector: e.infos[o.detector].Name, Share: o.share, Last: o.last, Since: o.since, Told: o.told, Behind: o.behind, Revision: o.alert.Revision, Cohort: o.alert.Cohort}
 	for i, info := range e.infos {
 		if o.has(i) {
 			st.Detectors = append(st.Detectors, info.Name)
@@ -72,7 +73,7 @@ func (e *Engine) load(st *episodeState) *episode {
 	if st == nil || st.Alert == nil {
 		return nil
 	}
-	o := &episode{alert: *st.Alert, detector: -1, share: st.Share, last: st.Last, told: st.Told, behind: st.Behind}
+	o := &episode{alert: *st.Alert, detector: -1, share: st.Share, last: st.Last, since: st.Since, told: st.Told, behind: st.Behind}
 	o.alert.Revision, o.alert.Cohort = st.Revision, st.Cohort
 	for i, info := range e.infos {
 		if info.Name == st.Detector {

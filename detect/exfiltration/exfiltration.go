@@ -43,7 +43,7 @@ func (Detector) Examine(s *feature.Store, v *feature.View, dst []detect.Finding)
 		if !v.Raised(feature.SentKB) {
 			break
 		}
-		if r, ok := s.PerEvent(v, feature.SentKB, sc); ok {
+		if r, ok := s.Strange(v, sc); ok {
 			dst = detect.Weigh(s, v, r, dst)
 		}
 	}

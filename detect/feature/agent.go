@@ -50,6 +50,7 @@ type state struct {
 		At    uint32 // seconds since the epoch
 		Share float32
 	}
+	Carried  [len(carriedScales)]carried
 	Clock    float32 // how even the agent's calls to its destinations are, mean −log10 p
 	Reported uint8   // bit 0: the open ten-minute window stands in an alert; bit 1: its silence was told
 }

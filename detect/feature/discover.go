@@ -68,9 +68,6 @@ func (s *Store) novel(v *View, a *Agent, ev *event.Event, in *[NumScales]bool, m
 			v.add(in, NewDests, float32(1-v.DestinationShare))
 		}
 		v.Way, v.Route = a.follow(h, ev.Time/micros, float32(v.DestinationSurprise), before == 0)
-		if v.Way != nil {
-			v.Way.Sent += float32(ev.RequestBytes) / 1024
-		}
 	}
 }
 

@@ -62,6 +62,7 @@ type Entity struct {
 	members     Recency // agents, by when they were seen
 	latest      latest  // the agents seen last
 	posts       []post  // of a template, oldest first
+	cargo       *cargo  // of a target whose requests have a size
 	Depth       uint8   // longest chain of posts of a template, each by an agent that had read the one before
 	dirty       bool
 }

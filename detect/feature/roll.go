@@ -21,6 +21,11 @@ func (s *Store) roll(a *Agent, sc Scale, w int64) {
 	if sc < Day {
 		a.Favourite[sc].N = 0
 	}
+	for i, of := range carriedScales {
+		if sc == of {
+			a.Carried[i] = carried{}
+		}
+	}
 	if first {
 		return
 	}

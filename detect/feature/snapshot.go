@@ -22,7 +22,7 @@ const (
 
 // Version is the first byte of every state. A state of another version is refused with ErrVersion, and its owner rebuilds
 // what it was a state of from the stored events. A golden of each version stands in detect/testdata.
-const Version = 10
+const Version = 11
 
 // ErrVersion says that a state was written by a version of Astray that this one does not read.
 var ErrVersion error = versionError{}
@@ -302,7 +302,10 @@ func (e *Entity) append(dst []byte) []byte {
 	for _, p := range e.posts {
 		dst = append(binary.LittleEndian.AppendUint32(binary.LittleEndian.AppendUint32(dst, p.id), p.agent), p.depth)
 	}
-	return dst
+	if e.cargo == nil {
+		return append(dst, 0)
+	}
+	return fixed(append(dst, 1), e.cargo)
 }
 
 func (e *Entity) decode(d *decoder) {
@@ -339,6 +342,10 @@ func (e *Entity) decode(d *decoder) {
 	}
 	for range n {
 		e.posts = append(e.posts, post{d.uint32(), d.uint32(), d.byte()})
+	}
+	if d.byte() != 0 {
+		e.cargo = &cargo{}
+		d.fixed(e.cargo)
 	}
 }
 

@@ -56,6 +56,7 @@ type View struct {
 	Fleet  *Cohort
 	Shared *Shared
 
+	hourly bool    // it is the agent's first use of the target in the hour
 	bumped uint64  // cells that the event raised: the others were examined when they were
 	pause  float64 // seconds since the agent's event before, -1 for none
 	raised uint64  // of those, the ones that stand above their gates
@@ -302,7 +303,12 @@ func (s *Store) Update(ev *event.Event) *View {
 	s.cross(v, a, ev, sec, failed)
 	if !failed {
 		if ev.RequestBytes > 0 {
-			v.add(&in, SentKB, float32(ev.RequestBytes)/1024)
+			kb := float32(ev.RequestBytes) / 1024
+			v.add(&in, SentKB, kb)
+			strange := s.load(v, &in, kb, v.hourly)
+			if v.Way != nil {
+				v.Way.Sent += strange
+			}
 		}
 		if ev.ResponseBytes > 0 {
 			v.add(&in, ReceivedKB, float32(ev.ResponseBytes)/1024)
