@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"math/rand/v2"
 	"runtime"
+	"slices"
 	"strings"
 	"testing"
 
@@ -204,6 +205,42 @@ func TestQueryKeepsHostileNamesInside(t *testing.T) {
 	}
 }
 
+// Looking ahead changes nothing, whatever the events, and comes to an end.
+func TestAheadChangesNothing(t *testing.T) {
+	var events []event.Event
+	world(7, func(ev *event.Event) {
+		if len(events) < 3000 {
+			events = append(events, *ev)
+		}
+	}, surge(8, 1))
+	events = append(events, event.Event{}, event.Event{AgentID: "agent-1", Access: event.Read, Resource: "r", CredentialID: "k", SourceIP: "10.0.0.1", Time: events[len(events)-1].Time})
+	var states [2][]string
+	for k := range states {
+		e := detect.New(detect.Config{}, catalog.All()...)
+		ahead := 0
+		for i := range events {
+			if k == 1 && i >= ahead {
+				n := e.Ahead(events[i:])
+				if n < 1 || n > len(events)-i {
+					t.Fatalf("%d of %d events", n, len(events)-i)
+				}
+				ahead += n
+			}
+			e.Observe(&events[i])
+			states[k] = append(states[k], fmt.Sprint(e.Top()))
+		}
+		if err := e.Checkpoint(func(key string, state []byte) error {
+			states[k] = append(states[k], key+string(state))
+			return nil
+		}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if !slices.Equal(states[0], states[1]) {
+		t.Error("who looks ahead sees something else")
+	}
+}
+
 // BenchmarkEngine takes events that are in memory already: bare ones of many agents and of few, the same with all that
 // producers usually say of a call, and, again and again, the last of four days of a simulated world.
 func BenchmarkEngine(b *testing.B) {
@@ -233,11 +270,26 @@ func callers(agents int, full bool) (e *detect.Engine, step func()) {
 		resources[i] = fmt.Sprint("post/", i)
 	}
 	at := int64(1_700_000_000) * second
+	// Events come in batches, as they do from the decoder.
+	var batch []event.Event
+	next, ahead := 0, 0
 	step = func() {
-		at += 1000
-		ev := &callers[rng.IntN(agents)]
-		ev.Time, ev.Resource = at, resources[rng.IntN(len(resources))]
-		e.Observe(ev)
+		if next == len(batch) {
+			if batch == nil {
+				batch = make([]event.Event, 256)
+			}
+			next, ahead = 0, 0
+			for i := range batch {
+				at += 1000
+				batch[i] = callers[rng.IntN(agents)]
+				batch[i].Time, batch[i].Resource = at, resources[rng.IntN(len(resources))]
+			}
+		}
+		if next >= ahead {
+			ahead += e.Ahead(batch[next:])
+		}
+		e.Observe(&batch[next])
+		next++
 	}
 	for range 5 * max(agents, 100_000) {
 		step()
@@ -282,12 +334,15 @@ func benchmarkWorld(b *testing.B) {
 			last = append(last, *ev.Clone())
 		}
 	}
-	i := 0
+	i, ahead := 0, 0
 	loop(b, func() {
+		if i >= ahead {
+			ahead += e.Ahead(last[i:])
+		}
 		e.Observe(&last[i])
 		last[i].Time += day
 		if i++; i == len(last) {
-			i = 0
+			i, ahead = 0, 0
 		}
 	})
 	e.Alerts(func(*alert.Alert) {})

@@ -129,8 +129,12 @@ func replay(e *detect.Engine, in io.Reader, alerts *bufio.Writer, shape func(*al
 			}
 		}
 		accepted += len(b.Events)
+		ahead := 0
 		if out == nil {
 			for i := range b.Events {
+				if i >= ahead {
+					ahead += e.Ahead(b.Events[i:])
+				}
 				e.Observe(&b.Events[i])
 				e.Alerts(keep)
 			}
@@ -138,6 +142,9 @@ func replay(e *detect.Engine, in io.Reader, alerts *bufio.Writer, shape func(*al
 		}
 		lines := out.batch()
 		for i := range b.Events {
+			if i >= ahead {
+				ahead += e.Ahead(b.Events[i:])
+			}
 			e.Observe(&b.Events[i])
 			e.Alerts(keep)
 			lines = append(lines, scored{b.Events[i].ID, e.Top()})

@@ -124,7 +124,8 @@ type Store struct {
 	scanned  int64
 	start    int64 // first event time
 
-	agentBytes int64 // of the agents held
+	agentBytes int64  // of the agents held
+	warm       uint64 // keeps the reads of Ahead from being left out
 
 	exchange int // partitions of the exchange, 0 without
 	link     Link

@@ -55,6 +55,12 @@ type Linker interface {
 	Links(yield func(partition int, data []byte))
 }
 
+// Scout is an Engine that can make ready for what comes.
+type Scout interface {
+	// Ahead is called with events that are observed next, and returns for how many of them it has made ready.
+	Ahead(events []event.Event) int
+}
+
 // Evictor is an Engine that lets go of states for want of memory, and wants them back when it needs them. They are those
 // that its checkpoints have yielded.
 type Evictor interface {

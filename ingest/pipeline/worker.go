@@ -215,6 +215,7 @@ type partition struct {
 	alerts     []*alert.Alert
 	revisions  map[string]struct{} // ids of alerts opened, to tell updates; bounded
 	dead       []DeadLetter
+	scout      Scout   // nil if the engine is none
 	evictor    Evictor // nil if the engine is none, or the store no Returner
 	returner   Returner
 	away       map[string]struct{}
@@ -291,6 +292,7 @@ func (p *partition) run(ctx context.Context) error {
 			p.evictor, p.away = e, map[string]struct{}{}
 		}
 	}
+	p.scout, _ = p.engine.(Scout)
 	if p.cfg.Exchange != nil {
 		var ok bool
 		if p.linker, ok = p.engine.(Linker); !ok {
@@ -646,7 +648,11 @@ func (p *partition) process(ctx context.Context, b *batch) error {
 		return err
 	}
 	t0 := time.Now()
+	ahead := 0
 	for i := range b.events {
+		if p.scout != nil && i >= ahead {
+			ahead += p.scout.Ahead(b.events[i:])
+		}
 		if !b.refs[i].skip {
 			p.engine.Observe(&b.events[i])
 			if p.linker != nil {

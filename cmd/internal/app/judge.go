@@ -210,6 +210,14 @@ func (e *judged) Observe(ev *event.Event) {
 	e.Engine.Observe(ev)
 }
 
+// Ahead is that of the engine.
+func (e *judged) Ahead(events []event.Event) int {
+	if s, ok := e.Engine.(pipeline.Scout); ok {
+		return s.Ahead(events)
+	}
+	return len(events)
+}
+
 // Links is that of the engine, nothing if it has none.
 func (e *judged) Links(yield func(partition int, data []byte)) {
 	if l, ok := e.Engine.(pipeline.Linker); ok {
