@@ -223,6 +223,9 @@ func queryPrefix(topic string, partition int32) string {
 	return fmt.Sprintf("astray/%s/%d/", topic, partition)
 }
 
+// maxSilence is how long the server waits for a client that has begun to send rows.
+const maxSilence = time.Minute
+
 // insert sends one block of columns on behalf of a partition's owner. The block becomes one part or nothing.
 func (s *Store) insert(ctx context.Context, statement string, owner pipeline.Checkpoint, columns proto.Input, token string) error {
 	ctx, cancel := context.WithTimeout(ctx, s.insertTimeout)
@@ -238,6 +241,10 @@ func (s *Store) insert(ctx context.Context, statement string, owner pipeline.Che
 		{Key: "throw_on_max_partitions_per_insert_block", Value: "1", Important: true},
 		// The server gives up when the client has: an insert that nobody waits for must not linger.
 		{Key: "max_execution_time", Value: fmt.Sprint(max(1, int(s.insertTimeout/time.Second))), Important: true},
+		// … nor wait for the rest of a row of a client that was frozen while it sent it: that wait nothing else ends, and a new owner
+		// could not begin. Between rows it looks every second whether it was killed.
+		{Key: "receive_timeout", Value: fmt.Sprint(max(1, int(min(s.insertTimeout, maxSilence)/time.Second))), Important: true},
+		{Key: "poll_interval", Value: "1", Important: true},
 	}
 	if token != "" {
 		settings = append(settings,

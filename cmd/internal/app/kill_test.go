@@ -295,12 +295,33 @@ func newStage(t *testing.T, ctx context.Context, partitions int32) *stage {
 	return s
 }
 
+// answered asks the database until it answers: the embedded server does not outlive a client that dies while it logs in, and
+// starts again.
+func (s *stage) answered(t *testing.T, ctx context.Context, ask func() error) {
+	t.Helper()
+	tick := time.NewTicker(50 * time.Millisecond)
+	defer tick.Stop()
+	for begin := time.Now(); ; {
+		err := ask()
+		if err == nil {
+			return
+		}
+		if time.Since(begin) > patience || ctx.Err() != nil {
+			t.Fatal(err)
+		}
+		select {
+		case <-tick.C:
+		case <-ctx.Done():
+		}
+	}
+}
+
 // database makes an empty database and returns its DSN.
 func (s *stage) database(t *testing.T, ctx context.Context, name string) string {
 	t.Helper()
-	if err := s.conn.Exec(ctx, "CREATE DATABASE "+name+" ENGINE = Atomic"); err != nil {
-		t.Fatal(err)
-	}
+	s.answered(t, ctx, func() error {
+		return s.conn.Exec(ctx, "CREATE DATABASE IF NOT EXISTS "+name+" ENGINE = Atomic")
+	})
 	return "clickhouse://" + s.door.addr() + "/" + name
 }
 
@@ -371,21 +392,22 @@ func (s *stage) finish(t *testing.T, ctx context.Context, db string, l life) {
 // dump returns the rows of a query, each as JSON.
 func (s *stage) dump(t *testing.T, ctx context.Context, query string) (out []string) {
 	t.Helper()
-	rows, err := s.conn.Query(ctx, "SELECT formatRowNoNewline('JSONEachRow', *) FROM ("+query+")")
-	if err != nil {
-		t.Fatalf("%s: %v", query, err)
-	}
-	defer rows.Close()
-	for rows.Next() {
-		var line string
-		if err := rows.Scan(&line); err != nil {
-			t.Fatal(err)
+	s.answered(t, ctx, func() error {
+		out = out[:0]
+		rows, err := s.conn.Query(ctx, "SELECT formatRowNoNewline('JSONEachRow', *) FROM ("+query+")")
+		if err != nil {
+			return fmt.Errorf("%s: %w", query, err)
 		}
-		out = append(out, line)
-	}
-	if err := rows.Err(); err != nil {
-		t.Fatal(err)
-	}
+		defer rows.Close()
+		for rows.Next() {
+			var line string
+			if err := rows.Scan(&line); err != nil {
+				return err
+			}
+			out = append(out, line)
+		}
+		return rows.Err()
+	})
 	return out
 }
 
@@ -393,10 +415,10 @@ func (s *stage) dump(t *testing.T, ctx context.Context, query string) (out []str
 func (s *stage) clock(t *testing.T, ctx context.Context, db, table string) string {
 	t.Helper()
 	var columns []string
-	if err := s.conn.QueryRow(ctx, "SELECT groupArray(name) FROM system.columns WHERE database = $1 AND table = $2 AND default_kind = 'DEFAULT' AND default_expression LIKE '%now%'",
-		db, table).Scan(&columns); err != nil {
-		t.Fatal(err)
-	}
+	s.answered(t, ctx, func() error {
+		return s.conn.QueryRow(ctx, "SELECT groupArray(name) FROM system.columns WHERE database = $1 AND table = $2 AND default_kind = 'DEFAULT' AND default_expression LIKE '%now%'",
+			db, table).Scan(&columns)
+	})
 	if len(columns) == 0 {
 		t.Fatalf("%s: no column holds when a row was written", table)
 	}
