@@ -11,12 +11,15 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"github.com/twmb/franz-go/pkg/kgo"
+
 	"github.com/astray-dev/astray/deploy/embedded"
 	"github.com/astray-dev/astray/deploy/embedded/embeddedtest"
 	"github.com/astray-dev/astray/detect/alert"
 	"github.com/astray-dev/astray/ingest/clickhouse"
 	"github.com/astray-dev/astray/ingest/event"
 	"github.com/astray-dev/astray/ingest/file"
+	"github.com/astray-dev/astray/ingest/kafka"
 	"github.com/astray-dev/astray/ingest/pipeline"
 )
 
@@ -235,7 +238,40 @@ func TestTriageAndDeadLettersOnTheCommandLine(t *testing.T) {
 	run(0, "(?s)agent.events/0/6 is passed over: it was cut.*1 replayed, 1 passed over", "dead-letters", "replay", "--topic", "agent.events", "--why", "fixed")
 	run(0, "it was replayed at .*\n0 replayed, 1 passed over", "dead-letters", "replay", "agent.events/0/5", "--why", "again")
 	run(0, "1 replayed", "dead-letters", "replay", "agent.events/0/5", "--why", "again", "--again")
+	// The headers of a CloudEvent in binary mode go out with it; without all of them it is not what was sent.
+	ce := []kafka.Header{{Key: "ce_specversion", Value: []byte("1.0")}, {Key: "ce_id", Value: []byte("\x1b7")}}
+	if err := store.WriteDeadLetters(ctx, []pipeline.DeadLetter{
+		{Position: event.Position{Topic: "agent.events", Offset: 7}, Code: "bad_time", Key: []byte("a"), Raw: raw, Size: len(raw), Headers: ce, HeadersSize: 14 + 3 + 5 + 2},
+		{Position: event.Position{Topic: "agent.events", Offset: 8}, Code: "bad_time", Raw: raw, Size: len(raw), Headers: ce, HeadersSize: 9999},
+		{Position: event.Position{Topic: "agent.events", Offset: 9}, Code: "bad_time", Raw: raw, Size: len(raw), HeadersSize: 43,
+			Headers: []kafka.Header{{Key: "x", Value: []byte("[secret:github-pat:fp_00112233445566778899aabbcc]")}}}}); err != nil {
+		t.Fatal(err)
+	}
+	run(0, `(?s)header +ce_specversion: 1.0.*header +ce_id: \\u001b7`, "dead-letters", "show", "agent.events/0/7")
+	run(0, "1 replayed, 2 passed over", "dead-letters", "replay", "--code", "bad_time", "--why", "fixed")
+	if got := lastOf(ctx, t, broker.ListenAddrs()); string(got.Value) != string(raw) || string(got.Key) != "a" || len(got.Headers) != 2 || got.Headers[1].Key != "ce_id" || string(got.Headers[1].Value) != "\x1b7" {
+		t.Errorf("replayed as %+v", got)
+	}
 	if out := run(0, "agent.events/0/6", "dead-letters", "list", "--waiting"); strings.Contains(out, "agent.events/0/5") {
 		t.Errorf("a replayed letter waits still:\n%s", out)
+	}
+}
+
+// lastOf is the record that was written to the topic of events last.
+func lastOf(ctx context.Context, t *testing.T, brokers []string) *kgo.Record {
+	t.Helper()
+	cl, err := kgo.NewClient(kgo.SeedBrokers(brokers...), kgo.ConsumeTopics("agent.events"), kgo.ConsumeResetOffset(kgo.NewOffset().AtEnd().Relative(-1)))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer cl.Close()
+	for {
+		fetches := cl.PollFetches(ctx)
+		if err := fetches.Err(); err != nil {
+			t.Fatal(err)
+		}
+		if all := fetches.Records(); len(all) > 0 {
+			return all[len(all)-1]
+		}
 	}
 }

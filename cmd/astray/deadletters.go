@@ -1,7 +1,6 @@
 package main
 
 import (
-	"bytes"
 	"context"
 	"errors"
 	"fmt"
@@ -13,7 +12,9 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/astray-dev/astray/ingest/clickhouse/ledger"
+	"github.com/astray-dev/astray/ingest/event"
 	"github.com/astray-dev/astray/ingest/kafka"
+	"github.com/astray-dev/astray/ingest/pipeline"
 )
 
 func deadLettersCommand(environ func(string) string) *cobra.Command {
@@ -107,6 +108,9 @@ func deadShow(d *desk) *cobra.Command {
 						plain(x.Code, 60), plain(x.Field, 100), plain(x.Reason, 1000), plain(x.Key, 300), x.Size, len(x.Raw))
 					if x.Action != "" {
 						fmt.Fprintf(out, "done    %s at %s\n", x.Action, x.Acted.UTC().Format(time.RFC3339))
+					}
+					for i, key := range x.HeaderKeys {
+						fmt.Fprintf(out, "header  %s: %s\n", plain(key, 300), plain(x.HeaderValues[i], 1000))
 					}
 					fmt.Fprintf(out, "\n%s\n", plain(x.Raw, 0))
 					return nil
@@ -202,7 +206,7 @@ sent, and the producer has to send it again.`,
 						if err := l.Note(ctx, x, who, "claim", why); err != nil {
 							return err
 						}
-						if err := p.Produce(ctx, kafka.Message{Key: []byte(x.Key), Value: []byte(x.Raw)}); err != nil {
+						if err := p.Produce(ctx, sent(x)); err != nil {
 							return err
 						}
 						if err := l.Note(ctx, x, who, "replay", why); err != nil {
@@ -226,8 +230,32 @@ sent, and the producer has to send it again.`,
 	return c
 }
 
+// sent is a letter's message as it was sent.
+func sent(x ledger.Letter) kafka.Message {
+	m := kafka.Message{Key: []byte(x.Key), Value: []byte(x.Raw)}
+	for i, key := range x.HeaderKeys {
+		m.Headers = append(m.Headers, kafka.Header{Key: key, Value: []byte(x.HeaderValues[i])})
+	}
+	return m
+}
+
+// whole reports whether the headers are those that were sent.
+func whole(x ledger.Letter) bool {
+	size := int64(0)
+	for i, key := range x.HeaderKeys {
+		if size += int64(len(key) + len(x.HeaderValues[i])); redacted(x.HeaderValues[i]) {
+			return false
+		}
+	}
+	return size == x.HeadersSize
+}
+
+func redacted(text string) bool {
+	return strings.Contains(text, redactionMark) || strings.Contains(text, event.FingerprintPrefix)
+}
+
 // redactionMark begins every replacement of a secret.
-var redactionMark = []byte("[secret:")
+const redactionMark = "[secret:"
 
 // unfit says why a letter is not written again, nothing when it is.
 func unfit(x ledger.Letter, again bool) string {
@@ -240,7 +268,7 @@ func unfit(x ledger.Letter, again bool) string {
 		return "it stands for many messages that were not kept"
 	case int64(len(x.Raw)) < x.Size && len(x.Raw) == 0:
 		return "the message was not kept"
-	case int64(len(x.Raw)) != x.Size || bytes.Contains([]byte(x.Raw), redactionMark) || strings.Contains(x.Raw, "fp_"):
+	case int64(len(x.Raw)) != x.Size || redacted(x.Raw) || len(x.Key) >= pipeline.MaxDeadLetter || redacted(x.Key) || !whole(x):
 		return "it was cut, or held a secret, and is not what was sent; have the producer send it again"
 	}
 	return ""

@@ -23,6 +23,7 @@ import (
 
 	"github.com/astray-dev/astray/detect/alert"
 	"github.com/astray-dev/astray/detect/baseline"
+	"github.com/astray-dev/astray/ingest/kafka"
 	"github.com/astray-dev/astray/ingest/pipeline"
 )
 
@@ -483,11 +484,12 @@ func each[T, V any](in []T, f func(T) V) []V {
 
 // WriteDeadLetters saves rejected messages, told apart by position.
 func (s *Store) WriteDeadLetters(ctx context.Context, letters []pipeline.DeadLetter) error {
-	err := s.batch(ctx, "INSERT INTO dead_letters (topic, partition, offset, idx, code, field, reason, key, raw, size, time)", len(letters),
+	err := s.batch(ctx, "INSERT INTO dead_letters (topic, partition, offset, idx, code, field, reason, key, headers.key, headers.value, headers_size, raw, size, time)", len(letters),
 		func(b driver.Batch, i int) error {
 			l := letters[i]
 			return b.Append(l.Position.Topic, l.Position.Partition, l.Position.Offset, l.Position.Index, l.Code, l.Field, l.Reason,
-				string(l.Key), string(l.Raw), int64(l.Size), time.UnixMicro(l.Time))
+				string(l.Key), each(l.Headers, func(h kafka.Header) string { return h.Key }), each(l.Headers, func(h kafka.Header) string { return string(h.Value) }),
+				int64(l.HeadersSize), string(l.Raw), int64(l.Size), time.UnixMicro(l.Time))
 		})
 	if err != nil {
 		return fmt.Errorf("write %d dead letters: %w", len(letters), err)

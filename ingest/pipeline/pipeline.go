@@ -209,14 +209,22 @@ type DeadLetter struct {
 	Code     string // stable, e.g. "missing_field"
 	Field    string // the field at fault, empty for the message as a whole
 	Reason   string // for people
-	Key      []byte // the record's key, cut to MaxDeadLetter
-	Raw      []byte // the record's value, redacted and cut to MaxDeadLetter
-	Size     int    // of the value as it came
-	Time     int64  // the record's timestamp, microseconds since the epoch
+	Key      []byte // the record's key, redacted and cut to MaxDeadLetter
+	// Headers are the record's, redacted and in its order: at most MaxHeaders of them, and MaxHeaderBytes in all. HeadersSize is
+	// how many bytes all of them had, keys and values, as they came.
+	Headers     []kafka.Header
+	HeadersSize int
+	Raw         []byte // the record's value, redacted and cut to MaxDeadLetter
+	Size        int    // of the value as it came
+	Time        int64  // the record's timestamp, microseconds since the epoch
 }
 
-// MaxDeadLetter is how many bytes of a rejected message are kept.
-const MaxDeadLetter = 16 << 10
+// What is kept of a rejected message: bytes of its value and of its key, and its first headers.
+const (
+	MaxDeadLetter  = 16 << 10
+	MaxHeaders     = 64
+	MaxHeaderBytes = 8 << 10
+)
 
 // Deduper tells events that were there before. It belongs to one goroutine; its answers may depend only on the
 // events it was asked about, in order.

@@ -925,3 +925,37 @@ func TestFarBehindBlocksMayWait(t *testing.T) {
 		t.Errorf("far behind blocks of %d rows were stored, later of %d", far, near)
 	}
 }
+
+// What is kept of a rejected message's headers is bounded, without secrets, and tells whether it is all.
+func TestDeadLettersKeepHeaders(t *testing.T) {
+	many := make([]kafka.Header, 100)
+	for i := range many {
+		many[i] = kafka.Header{Key: "k", Value: []byte("v")}
+	}
+	redactor := event.NewRedactor(nil)
+	p := &partition{cfg: Config{Redact: redactor.Bytes}}
+	for name, c := range map[string]struct {
+		in, want []kafka.Header
+		size     int
+	}{
+		"none":   {nil, nil, 0},
+		"a few":  {[]kafka.Header{{Key: "ce_id", Value: []byte("1")}, {Key: "ce_id", Value: nil}}, []kafka.Header{{Key: "ce_id", Value: []byte("1")}, {Key: "ce_id"}}, 11},
+		"many":   {many, many[:MaxHeaders], 200},
+		"large":  {[]kafka.Header{{Key: "a", Value: make([]byte, MaxHeaderBytes)}, {Key: "b"}}, nil, MaxHeaderBytes + 2},
+		"secret": {[]kafka.Header{{Key: "authorization", Value: []byte("Basic aGVsbG86d29ybGQxMjM0")}}, []kafka.Header{{Key: "authorization"}}, 39},
+	} {
+		got := p.deadLetter(&kafka.Message{Headers: c.in}, errors.New("x"))
+		if got.HeadersSize != c.size || len(got.Headers) != len(c.want) {
+			t.Errorf("%s: %d of %d bytes, %d headers; want %d, %d", name, got.HeadersSize, c.size, len(got.Headers), c.size, len(c.want))
+			continue
+		}
+		for i, h := range got.Headers {
+			if h.Key != c.want[i].Key || name != "secret" && string(h.Value) != string(c.want[i].Value) {
+				t.Errorf("%s: header %d is %q: %q", name, i, h.Key, h.Value)
+			}
+			if name == "secret" && (strings.Contains(string(h.Value), "aGVsbG86") || !strings.Contains(string(h.Value), "[secret:")) {
+				t.Errorf("the secret is kept: %q", h.Value)
+			}
+		}
+	}
+}

@@ -1,8 +1,10 @@
 package pipeline
 
 import (
+	"bytes"
 	"context"
 	"errors"
+	"strings"
 	"sync"
 	"time"
 
@@ -142,5 +144,26 @@ func (p *partition) deadLetter(m *kafka.Message, err error) DeadLetter {
 		d.Raw = cut(p.cfg.Redact(cut(m.Value)))
 		d.Key = cut(p.cfg.Redact(cut(m.Key)))
 	}
+	size := 0
+	for _, h := range m.Headers {
+		d.HeadersSize += len(h.Key) + len(h.Value)
+		if p.cfg.Redact == nil || len(d.Headers) == MaxHeaders || d.HeadersSize > MaxHeaderBytes {
+			continue
+		}
+		if h = redactHeader(p.cfg.Redact, h); size+len(h.Key)+len(h.Value) <= MaxHeaderBytes {
+			d.Headers = append(d.Headers, h)
+			size += len(h.Key) + len(h.Value)
+		}
+	}
 	return d
+}
+
+// redactHeader is a header without its secrets, in memory of its own. Its name counts as it would in a text of the form name: value.
+func redactHeader(redact func([]byte) []byte, h kafka.Header) kafka.Header {
+	text := append(append([]byte(h.Key), ": "...), h.Value...)
+	clean := redact(text)
+	if value, ok := bytes.CutPrefix(clean, text[:len(h.Key)+2]); ok {
+		return kafka.Header{Key: strings.Clone(h.Key), Value: bytes.Clone(value)}
+	}
+	return kafka.Header{Key: "redacted", Value: bytes.Clone(clean)}
 }

@@ -390,7 +390,8 @@ func (s *sink) Alerts(ctx context.Context, alerts []*alert.Alert) error {
 	return s.alerts.Produce(ctx, out...)
 }
 
-// DeadLetters writes rejected messages with their position and reason in headers.
+// DeadLetters writes rejected messages with their position and reason in headers, and the headers that they had under names that
+// begin with "message.".
 func (s *sink) DeadLetters(ctx context.Context, letters []pipeline.DeadLetter) error {
 	letters = s.dam.letThrough(letters)
 	out := make([]kafka.Message, len(letters))
@@ -400,6 +401,9 @@ func (s *sink) DeadLetters(ctx context.Context, letters []pipeline.DeadLetter) e
 			{Key: "topic", Value: []byte(l.Position.Topic)}, {Key: "partition", Value: strconv.AppendInt(nil, int64(l.Position.Partition), 10)},
 			{Key: "offset", Value: strconv.AppendInt(nil, l.Position.Offset, 10)},
 		}}
+		for _, h := range l.Headers {
+			out[i].Headers = append(out[i].Headers, kafka.Header{Key: "message." + h.Key, Value: h.Value})
+		}
 	}
 	return s.dead.Produce(ctx, out...)
 }

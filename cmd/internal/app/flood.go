@@ -74,6 +74,9 @@ func (d *dam) letThrough(letters []pipeline.DeadLetter) []pipeline.DeadLetter {
 	counts := map[string]int{}
 	for _, l := range letters {
 		size := int64(len(l.Raw) + len(l.Key) + len(l.Reason))
+		for _, h := range l.Headers {
+			size += int64(len(h.Key) + len(h.Value))
+		}
 		if d.usedRows < d.rows && d.usedBytes+size <= d.bytes {
 			d.usedRows++
 			d.usedBytes += size

@@ -135,10 +135,14 @@ type Letter struct {
 	Field     string
 	Reason    string
 	Key, Raw  string
-	Size      int64
-	Time      time.Time
-	Action    string // the last thing done: "", claim, replay
-	Acted     time.Time
+	Size      int64 // of the message's value as it came
+	// Headers are those of the message that were kept, names and values; HeadersSize is how many bytes all had as they came.
+	HeaderKeys, HeaderValues []string
+	HeadersSize              int64
+
+	Time   time.Time
+	Action string // the last thing done: "", claim, replay
+	Acted  time.Time
 }
 
 // ID names a letter on a command line: topic/partition/offset, and /index where it is not 0.
@@ -191,7 +195,7 @@ func (l *Ledger) Letters(ctx context.Context, f LetterFilter) ([]Letter, error) 
 	if limit <= 0 {
 		limit = 50
 	}
-	rows, err := l.conn.Query(ctx, fmt.Sprintf(`SELECT d.topic, d.partition, d.offset, d.idx, d.code, d.field, d.reason, d.key, d.raw, d.size, d.time, a.did, a.at
+	rows, err := l.conn.Query(ctx, fmt.Sprintf(`SELECT d.topic, d.partition, d.offset, d.idx, d.code, d.field, d.reason, d.key, d.headers.key, d.headers.value, d.headers_size, d.raw, d.size, d.time, a.did, a.at
 		FROM (SELECT * FROM dead_letters FINAL) AS d
 		LEFT JOIN (SELECT topic, partition, offset, idx, argMax(toString(action), time) AS did, max(time) AS at FROM dead_letter_actions
 			GROUP BY topic, partition, offset, idx) AS a USING (topic, partition, offset, idx)
@@ -203,7 +207,7 @@ func (l *Ledger) Letters(ctx context.Context, f LetterFilter) ([]Letter, error) 
 	var out []Letter
 	for rows.Next() {
 		var x Letter
-		if err := rows.Scan(&x.Topic, &x.Partition, &x.Offset, &x.Index, &x.Code, &x.Field, &x.Reason, &x.Key, &x.Raw, &x.Size, &x.Time, &x.Action, &x.Acted); err != nil {
+		if err := rows.Scan(&x.Topic, &x.Partition, &x.Offset, &x.Index, &x.Code, &x.Field, &x.Reason, &x.Key, &x.HeaderKeys, &x.HeaderValues, &x.HeadersSize, &x.Raw, &x.Size, &x.Time, &x.Action, &x.Acted); err != nil {
 			return nil, fmt.Errorf("read dead letters: %w", err)
 		}
 		out = append(out, x)
