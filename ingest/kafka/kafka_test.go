@@ -12,6 +12,7 @@ import (
 
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/prometheus/client_golang/prometheus/testutil"
+	kafkago "github.com/segmentio/kafka-go"
 	"github.com/twmb/franz-go/pkg/kfake"
 	"github.com/twmb/franz-go/pkg/kgo"
 	"github.com/twmb/franz-go/pkg/kmsg"
@@ -482,29 +483,56 @@ func BenchmarkFetch(b *testing.B) {
 				b.Fatal(err)
 			}
 			cl.Close()
-			b.ReportAllocs()
-			b.ResetTimer()
-			for range b.N {
-				c := make(chan struct{})
-				stop := start(b, cfg, func(ctx context.Context, a *Assignment) error {
-					f := a.Open(0, TopicID{})
-					defer f.Close()
+			// What both need is there before the clock starts: a Fetcher, and for comparison a connection of kafka-go.
+			b.Run("fetcher", func(b *testing.B) {
+				b.ReportAllocs()
+				for range b.N {
+					b.StopTimer()
+					f := (&Assignment{Topic: cfg.Topic, cfg: cfg.withDefaults()}).Open(0, TopicID{})
+					if err := f.leader.find(b.Context()); err != nil {
+						b.Fatal(err)
+					}
+					b.StartTimer()
 					var batch Batch
 					for batch.Next < n {
-						if err := f.Fetch(ctx, &batch); err != nil {
-							return err
+						if err := f.Fetch(b.Context(), &batch); err != nil {
+							b.Fatal(err)
 						}
 					}
-					close(c)
-					<-a.Done()
-					return nil
-				})
-				<-c
-				b.StopTimer()
-				stop()
-				b.StartTimer()
-			}
-			b.ReportMetric(float64(n)*float64(b.N)/b.Elapsed().Seconds(), "records/s")
+					b.StopTimer()
+					f.Close()
+					b.StartTimer()
+				}
+				b.ReportMetric(float64(n)*float64(b.N)/b.Elapsed().Seconds(), "records/s")
+			})
+			b.Run("conn", func(b *testing.B) {
+				b.ReportAllocs()
+				buf := make([]byte, 1<<20)
+				for range b.N {
+					b.StopTimer()
+					conn, err := kafkago.DialLeader(b.Context(), "tcp", cfg.Brokers[0], cfg.Topic, 0)
+					if err != nil {
+						b.Fatal(err)
+					}
+					b.StartTimer()
+					for read := 0; read < n; {
+						batch := conn.ReadBatchWith(kafkago.ReadBatchConfig{MinBytes: 1, MaxBytes: cfg.withDefaults().FetchMaxBytes, MaxWait: 250 * time.Millisecond})
+						for {
+							if _, err := batch.Read(buf); err != nil {
+								break
+							}
+							read++
+						}
+						if err := batch.Close(); err != nil {
+							b.Fatal(err)
+						}
+					}
+					b.StopTimer()
+					conn.Close()
+					b.StartTimer()
+				}
+				b.ReportMetric(float64(n)*float64(b.N)/b.Elapsed().Seconds(), "records/s")
+			})
 		})
 	}
 }
