@@ -22,11 +22,29 @@ const (
 	usualShare = 0.98
 )
 
+// quantiles remembers magnitude.Quantile of usualShare by the freedom. How much is remembered of sizes grows in the same way for
+// all operations, so that there are few.
+type quantiles map[float64]float64
+
+const maxQuantiles = 1 << 13
+
+func (q *quantiles) of(freedom float64) float64 {
+	t, ok := (*q)[freedom]
+	if !ok {
+		if *q == nil || len(*q) >= maxQuantiles {
+			*q = quantiles{}
+		}
+		t = magnitude.Quantile(usualShare, freedom)
+		(*q)[freedom] = t
+	}
+	return t
+}
+
 // learn counts the size of a request.
-func (c *cargo) learn(bytes int64) {
+func (c *cargo) learn(bytes int64, q *quantiles) {
 	c.Size.Learn(float64(bytes), 1-1.0/cargoMemory)
 	if c.Size.Weight >= cargoSizes {
-		_, upper := c.Size.Band(usualShare)
+		_, upper := c.Size.BandAt(q.of(c.Size.Freedom()))
 		c.Usual = float32(math.Min(upper, 1<<40) / 1024)
 	}
 }
@@ -59,7 +77,7 @@ func (s *Store) load(v *View, in *[NumScales]bool, kb float32, first bool) (stra
 		if t.cargo == nil {
 			t.cargo = &cargo{}
 		}
-		t.cargo.learn(v.Event.RequestBytes)
+		t.cargo.learn(v.Event.RequestBytes, &s.usual)
 	}
 	if usual == 0 {
 		return kb

@@ -123,6 +123,7 @@ type Store struct {
 	now      int64    // latest event time, microseconds
 	scanned  int64
 	start    int64 // first event time
+	usual    quantiles
 
 	agentBytes int64  // of the agents held
 	warm       uint64 // keeps the reads of Ahead from being left out

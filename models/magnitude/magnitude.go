@@ -126,11 +126,24 @@ func (s LogNormal) tail() (share, shape, scale float64) {
 
 // Band holds the middle share (say 0.95) of the next size, by the lognormal body.
 func (s LogNormal) Band(share float64) (lower, upper float64) {
+	return s.BandAt(Quantile(share, s.Freedom()))
+}
+
+// Freedom is the degrees of freedom of what is known of the next size, for Quantile.
+func (s LogNormal) Freedom() float64 { return math.Max(minFreedom, float64(s.Weight)-1) }
+
+// Quantile is within how many deviations the middle share of a Student's t distribution lies. It takes as long as ten events: who
+// asks for one share again and again remembers it by the freedom, which many states have in common.
+func Quantile(share, freedom float64) float64 {
+	return distuv.StudentsT{Mu: 0, Sigma: 1, Nu: freedom}.Quantile((1 + share) / 2)
+}
+
+// BandAt is Band with the Quantile of its share.
+func (s LogNormal) BandAt(t float64) (lower, upper float64) {
 	if s.Weight < 2 {
 		return 0, math.Inf(1)
 	}
 	w := float64(s.Weight)
-	t := distuv.StudentsT{Mu: 0, Sigma: 1, Nu: math.Max(minFreedom, w-1)}.Quantile((1 + share) / 2)
 	half := t * s.deviation() * math.Sqrt(1+1/w)
 	return math.Exp(float64(s.Mean) - half), math.Exp(float64(s.Mean) + half)
 }
