@@ -45,6 +45,11 @@ const TEXT = new Set([
   'community',
 ]);
 
+interface Frame {
+  schema: { fields: Array<{ name: string; type: string }> };
+  data: { values: unknown[][] };
+}
+
 /** Puts the payloads into every text that the backend gives, so that each place of each page meets each of them. */
 async function poison(page: Page) {
   let next = 0;
@@ -70,6 +75,21 @@ async function poison(page: Page) {
     await (body === undefined
       ? route.fulfill({ response: answer })
       : route.fulfill({ response: answer, json: walk(body) }));
+  });
+  // Panels get columns: every text of them but what tells the row and its kind.
+  await page.route('**/api/ds/query', async (route) => {
+    const answer = await route.fetch();
+    const body = await answer.json();
+    for (const { frames } of Object.values<{ frames?: Frame[] }>(body.results)) {
+      frames?.forEach(({ schema, data }) =>
+        schema.fields.forEach(({ name, type }, i) => {
+          if (type === 'string' && !['id', 'severity', 'state'].includes(name)) {
+            data.values[i] = data.values[i].map(() => PAYLOADS[next++ % PAYLOADS.length]);
+          }
+        })
+      );
+    }
+    await route.fulfill({ response: answer, json: body });
   });
 }
 
@@ -110,8 +130,11 @@ test('hostile evidence stays text on every page', async ({ page, faults }) => {
     `/a/astray-app/entity?kind=agent&id=${encodeURIComponent(alert.entity_id)}`,
     `/a/astray-app/entity?kind=credential&id=${encodeURIComponent(PAYLOADS[0])}`,
     `/a/astray-app/entity?kind=source&id=${encodeURIComponent(PAYLOADS[6])}`,
+    '/a/astray-app/entity',
     '/a/astray-app/fleet?range=1y',
     '/plugins/astray-app',
+    '/harness/query-editor',
+    '/harness/panel',
   ]) {
     await page.goto(url);
     await page.waitForLoadState('networkidle', { timeout: 5_000 }).catch(() => undefined);
@@ -125,9 +148,14 @@ test('hostile evidence stays text on every page', async ({ page, faults }) => {
     .click();
   await expect(page.getByRole('dialog', { name: 'Event' })).toBeVisible();
   await page.keyboard.press('Escape');
-  await page.getByRole('button', { name: 'Suppress…' }).click();
-  await expect(page.getByText(/would have hidden/)).toBeVisible();
-  await harmless(page);
+  for (const name of ['Close with a verdict', 'Assign', 'Comment', 'Severity', 'Suppress…']) {
+    await page.getByRole('button', { name, exact: true }).click();
+    await expect(page.getByRole('dialog')).toBeVisible();
+    name === 'Suppress…' && (await expect(page.getByText(/would have hidden/)).toBeVisible());
+    await harmless(page);
+    await page.keyboard.press('Escape');
+    await expect(page.getByRole('dialog')).toHaveCount(0);
+  }
   // The poisoned names go back to the backend as questions; those that are too long are refused, as they should be.
   faults.splice(0, faults.length, ...faults.filter((f) => !f.includes('status of 400')));
 });
