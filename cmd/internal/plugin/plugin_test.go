@@ -189,6 +189,13 @@ func TestResources(t *testing.T) {
 	if math.Abs(sum-one.Alert.Score) > 1e-6*one.Alert.Score {
 		t.Errorf("the evidence of %s counts for %g of %g", id, sum, one.Alert.Score)
 	}
+	var who struct{ Peers []struct{ Kind, ID string } }
+	resource(t, h, pc, "GET", "entity?kind=agent&id="+agent+"&"+span(), nil, &who)
+	for _, p := range who.Peers {
+		if p.ID == alert["entity_id"] {
+			t.Errorf("%s is a peer of its own", p.ID)
+		}
+	}
 	// A time without events says when the newest one was; one with events need not.
 	var empty, full struct {
 		ActiveAgents int `json:"active_agents"`

@@ -230,7 +230,9 @@ export interface FleetNow {
   movers: Array<{ agent_id: string; cohort: string; now: number; before: number; alerts: number }>;
   campaigns: Array<{
     name: string;
+    /** The first of them; `count` says how many there are. */
     alerts: string[];
+    count: number;
     agents: number;
     first_seen: string;
     last_seen: string;
@@ -265,7 +267,9 @@ const root = `/api/plugins/${PLUGIN_ID}/resources`;
 
 async function call<T>(method: string, path: string, query?: Query, data?: unknown): Promise<T> {
   const params = new URLSearchParams();
-  Object.entries(query ?? {}).forEach(([k, v]) => v !== undefined && params.set(k, String(v)));
+  Object.entries(query ?? {}).forEach(
+    ([k, v]) => v !== undefined && params.set(k, String(typeof v === 'number' ? Math.round(v) : v))
+  );
   const search = params.toString();
   try {
     const response = await lastValueFrom(

@@ -327,6 +327,7 @@ func (r *Reader) Profile(ctx context.Context, e Entity, s Span) (*Profile, error
 	if err != nil {
 		return nil, err
 	}
+	p["self"] = e.ID
 	x := &Profile{Kind: e.kind(), ID: e.ID, OwnerIDs: []string{}, Cohorts: []string{}, Versions: []Version{}, Credentials: []Seen{}, Networks: []Network{},
 		UserAgents: []Counted{}, Alerts: []Row{}, Services: []ServiceUse{}, Peers: []Peer{}, Baselines: []Baseline{}}
 	from := " FROM events WHERE " + inSpan + " AND " + cond
@@ -378,7 +379,7 @@ func (r *Reader) Profile(ctx context.Context, e Entity, s Span) (*Profile, error
 			return err
 		}},
 		{"peers", `SELECT kind, name, count() AS n FROM (SELECT arrayJoin(arrayConcat(arrayMap(m -> ('agent', m), mentions), [('destination', destination)` + peerAgent(e) + `])) AS x,
-			x.1 AS kind, x.2 AS name` + from + `) WHERE name != '' GROUP BY kind, name ORDER BY n DESC LIMIT 25 BY kind`, func(rows driver.Rows) error {
+			x.1 AS kind, x.2 AS name` + from + `) WHERE name NOT IN ('', {self:String}) GROUP BY kind, name ORDER BY n DESC LIMIT 25 BY kind`, func(rows driver.Rows) error {
 			var v Peer
 			err := rows.Scan(&v.Kind, &v.ID, &v.Events)
 			x.Peers = append(x.Peers, v)

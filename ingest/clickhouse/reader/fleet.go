@@ -88,7 +88,8 @@ type Mover struct {
 // Campaign is alerts that belong together: three agents or more.
 type Campaign struct {
 	Name      string    `json:"name"`
-	Alerts    []string  `json:"alerts"`
+	Alerts    []string  `json:"alerts"` // the first 200
+	Count     int       `json:"count"`  // of alerts
 	Agents    int       `json:"agents"`
 	FirstSeen time.Time `json:"first_seen"`
 	LastSeen  time.Time `json:"last_seen"`
@@ -241,7 +242,7 @@ func campaigns(list []Row) []Campaign {
 	out := []Campaign{}
 	for _, members := range groups {
 		agents, detectors, cohorts := map[string]bool{}, []string{}, map[string]bool{}
-		c := Campaign{FirstSeen: list[members[0]].FirstSeen}
+		c := Campaign{FirstSeen: list[members[0]].FirstSeen, Count: len(members)}
 		for _, i := range members {
 			a := &list[i]
 			for _, id := range a.AgentIDs {

@@ -71,6 +71,9 @@ export function Figure({
 /** A plain table whose columns the caller writes. */
 export function PlainTable({ head, children, label }: React.PropsWithChildren<{ head: string[]; label: string }>) {
   const styles = useStyles2(getStyles);
+  if (React.Children.count(children) === 0) {
+    return <p className={styles.hint}>{label}: none in this time.</p>;
+  }
   return (
     <div className={styles.scroll} tabIndex={0} role="region" aria-label={label}>
       <table className={styles.table}>

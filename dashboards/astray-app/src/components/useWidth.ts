@@ -1,11 +1,10 @@
-import { useLayoutEffect, useRef, useState } from 'react';
+import { type RefCallback, useLayoutEffect, useState } from 'react';
 
 /** The width of an element, as it changes. */
-export function useWidth<E extends HTMLElement>(initial = 800): [React.RefObject<E>, number] {
-  const ref = useRef<E>(null);
+export function useWidth<E extends HTMLElement>(initial = 800): [RefCallback<E>, number] {
+  const [element, setElement] = useState<E | null>(null);
   const [width, setWidth] = useState(initial);
   useLayoutEffect(() => {
-    const element = ref.current;
     if (!element || typeof ResizeObserver === 'undefined') {
       return;
     }
@@ -16,6 +15,6 @@ export function useWidth<E extends HTMLElement>(initial = 800): [React.RefObject
     });
     observer.observe(element);
     return () => observer.disconnect();
-  }, []);
-  return [ref, width];
+  }, [element]);
+  return [setElement, width];
 }

@@ -43,6 +43,9 @@ type DialogKind = 'close' | 'assign' | 'comment' | 'severity' | 'suppress';
 
 const NAV = { text: 'Alert' };
 
+/** What of a timeline is shown. */
+const TIMELINE = 1000;
+
 /** Everything that decides about one alert, in the order in which one asks. */
 export default function Alert() {
   const [search] = useSearchParams();
@@ -85,7 +88,7 @@ function Told({ alert, actions, reload }: { alert: AlertDetail; actions: Action[
   const graph = useLoad(() => api.graph(alert.entity_kind, alert.entity_id, episode), [alert.id]);
   const blast = useLoad(() => api.blast(alert.entity_kind, alert.entity_id, episode), [alert.id]);
   const timeline = useLoad(
-    () => (agent ? api.timeline(agent, around) : Promise.resolve({ items: [] })),
+    () => (agent ? api.timeline(agent, around, TIMELINE) : Promise.resolve({ items: [] })),
     [agent, around.from, around.to]
   );
 
@@ -217,9 +220,9 @@ function Told({ alert, actions, reload }: { alert: AlertDetail; actions: Action[
                   <span className={styles.expected}>
                     expected {count(e.expected)}
                     <small>
-                      95 %: {count(e.lower)} – {count(e.upper)} · p{' '}
-                      {e.p_value < 1e-300 ? '< 1e-300' : e.p_value.toExponential(1)}
+                      95 %: {count(e.lower)} – {count(e.upper)}
                     </small>
+                    <small>p {e.p_value < 1e-300 ? '< 1e-300' : e.p_value.toExponential(1)}</small>
                   </span>
                   <Part of={alert.score} is={e.contribution} />
                 </button>
@@ -562,6 +565,11 @@ function Timeline({ loaded, from, to }: { loaded: Loaded<{ items: TimelineItem[]
             <Notice severity="info" title="Nothing of this kind in this time" />
           ) : (
             <ol className={styles.timeline} tabIndex={0} aria-label="What the agent did">
+              {items.length >= TIMELINE && (
+                <li className={styles.quiet} style={{ display: 'block' }}>
+                  Only the last {count(TIMELINE)} are shown; the SQL finds all.
+                </li>
+              )}
               {shown.map((i, n) => {
                 const t = Date.parse(i.time);
                 return (
@@ -597,7 +605,7 @@ function Timeline({ loaded, from, to }: { loaded: Loaded<{ items: TimelineItem[]
 }
 
 const getStyles = (theme: GrafanaTheme2) => ({
-  page: css({ display: 'flex', flexDirection: 'column', gap: theme.spacing(1.5), maxWidth: 2200 }),
+  page: css({ display: 'flex', flexDirection: 'column', gap: theme.spacing(1.5) }),
   path: css({ fontSize: theme.typography.bodySmall.fontSize, '& a': { color: theme.colors.text.secondary } }),
   header: css({ display: 'flex', flexDirection: 'column', gap: theme.spacing(1) }),
   headline: css({ display: 'flex', alignItems: 'center', gap: theme.spacing(1.5) }),
@@ -622,14 +630,15 @@ const getStyles = (theme: GrafanaTheme2) => ({
   }),
   grid: css({
     display: 'grid',
-    gridTemplateColumns: 'repeat(auto-fit, minmax(min(560px, 100%), 1fr))',
+    gridTemplateColumns: 'repeat(2, minmax(0, 1fr))',
+    '@media (max-width: 1250px)': { gridTemplateColumns: 'minmax(0, 1fr)' },
     gap: theme.spacing(1.5),
     alignItems: 'start',
   }),
   stack: css({ display: 'flex', flexDirection: 'column', gap: theme.spacing(1.5), minWidth: 0 }),
   evidence: css({
     display: 'grid',
-    gridTemplateColumns: 'minmax(340px, 1fr) 3fr',
+    gridTemplateColumns: 'minmax(420px, 1fr) 3fr',
     gap: theme.spacing(2),
     '@media (max-width: 1100px)': { gridTemplateColumns: '1fr' },
   }),

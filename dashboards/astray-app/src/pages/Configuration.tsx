@@ -151,7 +151,7 @@ export default function Configuration({ meta }: { meta: AppPluginMeta }) {
                 {c.roles.map((r) => (
                   <tr key={r.role}>
                     <td>{safe(r.role, 30)}</td>
-                    <td>{r.can.map((x) => safe(x, 60)).join(', ')}</td>
+                    <td>{r.can.map((x) => safe(x, 120)).join(', ')}</td>
                   </tr>
                 ))}
               </PlainTable>

@@ -227,31 +227,50 @@ function Who({ entity: e }: { entity: Data }) {
             </PlainTable>
           )}
         </Section>
-        <Section title="Alerts">
-          {e.alerts.length === 0 ? (
-            <p className={styles.quiet}>None.</p>
-          ) : (
-            <PlainTable head={['', 'Alert', 'Detector', 'Last seen (UTC)', 'State']} label="Alerts">
-              {e.alerts.map((a) => (
-                <tr key={a.id}>
-                  <td>
-                    <SeverityMark severity={a.severity} />
-                  </td>
-                  <td>
-                    <Link className={styles.link} to={paths.alert(a.id)}>
-                      <AgentText value={a.title} max={120} />
-                    </Link>
-                  </td>
-                  <td className="w">{words(a.detector)}</td>
-                  <td className="w">{instant(a.last_seen)}</td>
-                  <td>
-                    <StateMark row={a} />
-                  </td>
-                </tr>
-              ))}
-            </PlainTable>
-          )}
-        </Section>
+        <div className={styles.stack}>
+          <Section title="Alerts">
+            {e.alerts.length === 0 ? (
+              <p className={styles.quiet}>None.</p>
+            ) : (
+              <PlainTable head={['', 'Alert', 'Detector', 'Last seen (UTC)', 'State']} label="Alerts">
+                {e.alerts.map((a) => (
+                  <tr key={a.id}>
+                    <td>
+                      <SeverityMark severity={a.severity} />
+                    </td>
+                    <td>
+                      <Link className={styles.link} to={paths.alert(a.id)}>
+                        <AgentText value={a.title} max={120} />
+                      </Link>
+                    </td>
+                    <td className="w">{words(a.detector)}</td>
+                    <td className="w">{instant(a.last_seen)}</td>
+                    <td>
+                      <StateMark row={a} />
+                    </td>
+                  </tr>
+                ))}
+              </PlainTable>
+            )}
+          </Section>
+          <Section title="Peers" hint="With whom it shares credentials, sources or conversations">
+            {e.peers.length === 0 ? (
+              <p className={styles.quiet}>None in this time.</p>
+            ) : (
+              <PlainTable head={['Peer', 'Kind', 'Events']} label="Peers">
+                {e.peers.map((p) => (
+                  <tr key={`${p.kind} ${p.id}`}>
+                    <td>
+                      <EntityLink kind={p.kind} id={p.id} />
+                    </td>
+                    <td>{safe(p.kind, 20)}</td>
+                    <td>{count(p.events)}</td>
+                  </tr>
+                ))}
+              </PlainTable>
+            )}
+          </Section>
+        </div>
         <Section title="Credentials and networks">
           <PlainTable head={['Credential', 'Events', 'Last seen (UTC)']} label="Credentials">
             {e.credentials.map((c) => (
@@ -301,23 +320,6 @@ function Who({ entity: e }: { entity: Data }) {
             ))}
           </PlainTable>
         </Section>
-        <Section title="Peers" hint="With whom it shares credentials, sources or conversations">
-          {e.peers.length === 0 ? (
-            <p className={styles.quiet}>None in this time.</p>
-          ) : (
-            <PlainTable head={['Peer', 'Kind', 'Events']} label="Peers">
-              {e.peers.map((p) => (
-                <tr key={`${p.kind} ${p.id}`}>
-                  <td>
-                    <EntityLink kind={p.kind} id={p.id} />
-                  </td>
-                  <td>{safe(p.kind, 20)}</td>
-                  <td>{count(p.events)}</td>
-                </tr>
-              ))}
-            </PlainTable>
-          )}
-        </Section>
       </div>
     </>
   );
@@ -349,7 +351,7 @@ function Band({
 }
 
 const getStyles = (theme: GrafanaTheme2) => ({
-  page: css({ display: 'flex', flexDirection: 'column', gap: theme.spacing(1.5), maxWidth: 2200 }),
+  page: css({ display: 'flex', flexDirection: 'column', gap: theme.spacing(1.5) }),
   header: css({ display: 'flex', alignItems: 'end', justifyContent: 'space-between', gap: theme.spacing(2) }),
   h1: css({ fontSize: theme.typography.h3.fontSize, margin: 0, overflowWrap: 'anywhere' }),
   find: css({
@@ -368,9 +370,12 @@ const getStyles = (theme: GrafanaTheme2) => ({
   }),
   grid: css({
     display: 'grid',
-    gridTemplateColumns: 'repeat(auto-fit, minmax(min(560px, 100%), 1fr))',
+    gridTemplateColumns: 'repeat(2, minmax(0, 1fr))',
+    '@media (max-width: 1250px)': { gridTemplateColumns: 'minmax(0, 1fr)' },
+    alignItems: 'start',
     gap: theme.spacing(1.5),
   }),
+  stack: css({ display: 'flex', flexDirection: 'column', gap: theme.spacing(1.5), minWidth: 0 }),
   quiet: css({ color: theme.colors.text.secondary }),
   bad: css({ color: theme.colors.warning.text }),
   link: css({ color: theme.colors.text.primary, '&:hover': { textDecoration: 'underline' } }),

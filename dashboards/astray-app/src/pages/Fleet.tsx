@@ -224,7 +224,7 @@ function Now({ fleet: f }: { fleet: FleetNow }) {
                       <AgentText value={c.name} max={90} />
                     )}
                   </td>
-                  <td>{count(c.alerts.length)}</td>
+                  <td>{count(c.count)}</td>
                   <td>{count(c.agents)}</td>
                   <td className="w">{instant(c.first_seen)}</td>
                   <td className="w">{instant(c.last_seen)}</td>
@@ -285,14 +285,15 @@ function Rate({ rate }: { rate: FleetNow['rate'] }) {
 }
 
 const getStyles = (theme: GrafanaTheme2) => ({
-  page: css({ display: 'flex', flexDirection: 'column', gap: theme.spacing(2), maxWidth: 2200 }),
+  page: css({ display: 'flex', flexDirection: 'column', gap: theme.spacing(2) }),
   header: css({ display: 'flex', alignItems: 'center', justifyContent: 'space-between' }),
   right: css({ display: 'inline-flex', alignItems: 'center', gap: theme.spacing(1) }),
   h1: css({ fontSize: theme.typography.h3.fontSize, margin: 0 }),
   figures: css({ display: 'flex', flexWrap: 'wrap', gap: theme.spacing(5) }),
   grid: css({
     display: 'grid',
-    gridTemplateColumns: 'repeat(auto-fit, minmax(min(560px, 100%), 1fr))',
+    gridTemplateColumns: 'repeat(2, minmax(0, 1fr))',
+    '@media (max-width: 1250px)': { gridTemplateColumns: 'minmax(0, 1fr)' },
     gap: theme.spacing(1.5),
   }),
   quiet: css({ color: theme.colors.text.secondary, margin: 0 }),
