@@ -2,7 +2,6 @@ package detect
 
 import (
 	"cmp"
-	"container/heap"
 	"encoding/binary"
 	"errors"
 	"fmt"
@@ -88,23 +87,58 @@ type waitingLink struct {
 	data       []byte
 }
 
-// waiting is a heap by event time, source and position.
+// waiting is a binary heap by event time, source and position. It is container/heap's, without a box for each link.
 type waiting []waitingLink
 
-func (w waiting) Len() int { return len(w) }
-func (w waiting) Less(i, j int) bool {
-	a, b := &w[i], &w[j]
-	return cmp.Or(cmp.Compare(a.time, b.time), cmp.Compare(a.source, b.source), cmp.Compare(a.offset, b.offset), cmp.Compare(a.index, b.index)) < 0
+func (a *waitingLink) before(b *waitingLink) bool {
+	if a.time != b.time {
+		return a.time < b.time
+	}
+	return cmp.Or(cmp.Compare(a.source, b.source), cmp.Compare(a.offset, b.offset), cmp.Compare(a.index, b.index)) < 0
 }
-func (w waiting) Swap(i, j int) { w[i], w[j] = w[j], w[i] }
-func (w *waiting) Push(x any)   { *w = append(*w, x.(waitingLink)) }
-func (w *waiting) Pop() any {
-	old := *w
-	n := len(old) - 1
-	x := old[n]
-	old[n] = waitingLink{}
-	*w = old[:n]
-	return x
+
+func (w *waiting) push(x waitingLink) {
+	h := append(*w, x)
+	*w = h
+	i := len(h) - 1
+	for i > 0 {
+		up := (i - 1) / 2
+		if !x.before(&h[up]) {
+			break
+		}
+		h[i] = h[up]
+		i = up
+	}
+	h[i] = x
+}
+
+// pop takes the first link of a heap that has one.
+func (w *waiting) pop() waitingLink {
+	h := *w
+	first, last := h[0], h[len(h)-1]
+	h[len(h)-1] = waitingLink{}
+	h = h[:len(h)-1]
+	*w = h
+	if len(h) == 0 {
+		return first
+	}
+	i := 0
+	for {
+		down := 2*i + 1
+		if down >= len(h) {
+			break
+		}
+		if down+1 < len(h) && h[down+1].before(&h[down]) {
+			down++
+		}
+		if !h[down].before(&last) {
+			break
+		}
+		h[i] = h[down]
+		i = down
+	}
+	h[i] = last
+	return first
 }
 
 // NewExchange returns an exchange that has seen nothing yet, for that many partitions of events. detectors are all that
@@ -160,7 +194,7 @@ func (x *Exchange) take(f *link.Frame) {
 			x.stats.Damaged++
 			continue
 		}
-		heap.Push(&x.waiting, waitingLink{at, f.Sent, f.Source, r.Index, r.Offset, r.Data})
+		x.waiting.push(waitingLink{at, f.Sent, f.Source, r.Index, r.Offset, r.Data})
 	}
 }
 
@@ -193,7 +227,7 @@ func (x *Exchange) release() {
 			}
 			x.stats.Early++
 		}
-		w := heap.Pop(&x.waiting).(waitingLink)
+		w := x.waiting.pop()
 		if err := x.link.Decode(w.data); err != nil {
 			x.stats.Damaged++
 			continue
@@ -255,7 +289,7 @@ func (x *Exchange) Alerts(yield func(*alert.Alert)) { x.e.Alerts(yield) }
 // Finish counts what still waits and tells what is still to be told; for streams that end.
 func (x *Exchange) Finish() {
 	for len(x.waiting) > 0 {
-		if w := heap.Pop(&x.waiting).(waitingLink); x.link.Decode(w.data) == nil {
+		if w := x.waiting.pop(); x.link.Decode(w.data) == nil {
 			x.join(&x.link)
 		}
 	}
