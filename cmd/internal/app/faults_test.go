@@ -40,6 +40,7 @@ type fault struct {
 	calm   func(l *life)
 	except string
 	long   bool // not in a short run
+	disk   int  // MiB of a disk of its own for the database, 0: none
 }
 
 // Whatever goes wrong, the tables are in the end those of an engine that nobody disturbed: each event that was
@@ -57,7 +58,11 @@ func TestFaults(t *testing.T) {
 		t.Run(f.name, func(t *testing.T) {
 			ctx, cancel := context.WithTimeout(t.Context(), 20*time.Minute)
 			defer cancel()
-			s := newStage(t, ctx, 3)
+			disk := ""
+			if f.disk > 0 {
+				disk = smallDisk(t, f.disk)
+			}
+			s := newStageOn(t, ctx, 3, disk)
 			if f.before != nil {
 				f.before(s)
 			}
@@ -101,6 +106,7 @@ func faults() []fault {
 		{name: "clickhouse-too-many-parts", run: refusing("TOO_MANY_PARTS", "parts_to_throw_insert = 1, parts_to_delay_insert = 0")},
 		{name: "clickhouse-read-only", run: refusing("TABLE_IS_PERMANENTLY_READ_ONLY", "table_readonly = 1")},
 		{name: "clickhouse-disk-full", run: refusing("NOT_ENOUGH_SPACE", "min_free_disk_bytes_to_perform_insert = 1000000000000000")},
+		{name: "disk-full", run: diskFull, disk: 768},
 		{name: "rebalance-storm", run: storm},
 		{name: "owner-frozen", run: ownerFrozen},
 		{name: "owner-frozen-in-an-insert", run: frozenInInsert},
@@ -311,6 +317,53 @@ func refusing(name, setting string) func(t *testing.T, ctx context.Context, s *s
 			}
 		})
 	}
+}
+
+// smallDisk is a file system in memory that can be filled, where that is allowed.
+func smallDisk(t *testing.T, mib int) string {
+	t.Helper()
+	dir := t.TempDir()
+	if out, err := exec.Command("mount", "-t", "tmpfs", "-o", fmt.Sprintf("size=%dm", mib), "astray-test", dir).CombinedOutput(); err != nil {
+		t.Skipf("SKIPPED: %s needs a file system of its own: mount: %v: %s", t.Name(), err, out)
+	}
+	t.Cleanup(func() {
+		if out, err := exec.Command("umount", dir).CombinedOutput(); err != nil {
+			t.Errorf("umount %s: %v: %s", dir, err, out)
+		}
+	})
+	return dir
+}
+
+// The disk that holds the database is full, to the last byte: nothing can be written there until somebody makes room.
+func diskFull(t *testing.T, ctx context.Context, s *stage, l life) {
+	during(t, ctx, s, l, func(*process) {
+		for range short(3, 1) {
+			s.more(t, ctx)
+			const refusals = "SELECT sum(value) FROM system.errors WHERE last_error_message ILIKE '%space%'"
+			var before uint64
+			if err := s.conn.QueryRow(ctx, refusals).Scan(&before); err != nil {
+				t.Fatal(err)
+			}
+			ballast, err := os.Create(filepath.Join(s.disk, "ballast"))
+			if err != nil {
+				t.Fatal(err)
+			}
+			// What the server frees meanwhile is taken, too.
+			for size := 1 << 20; size > 0; {
+				if _, err := ballast.Write(make([]byte, size)); errors.Is(err, syscall.ENOSPC) {
+					size /= 2
+				} else if err != nil {
+					t.Fatal(err)
+				}
+			}
+			s.until(t, ctx, "refused inserts", refusals, before+5)
+			lasting(ctx, short(5*time.Second, 1*time.Second))
+			if err := errors.Join(ballast.Close(), os.Remove(ballast.Name())); err != nil {
+				t.Fatal(err)
+			}
+			s.more(t, ctx)
+		}
+	})
 }
 
 // Instances of the real program join and leave the group every few seconds, some of them killed.

@@ -12,6 +12,7 @@ import (
 	"net"
 	"os"
 	"os/exec"
+	"path/filepath"
 	"strings"
 	"sync"
 	"syscall"
@@ -213,6 +214,7 @@ type stage struct {
 	producer *kafka.Producer
 	produced []kafka.Message // by produce
 	beside   *kafka.Producer // gets what produce writes as well
+	disk     string          // what holds the database if it is a small disk of its own
 	start    time.Time       // of the stream's own time
 	minute   int
 	ids      int // events produced, repeated ones not counted
@@ -263,9 +265,22 @@ func (s *stage) portion(minutes, scraper int) []kafka.Message {
 
 func newStage(t *testing.T, ctx context.Context, partitions int32) *stage {
 	t.Helper()
-	s := &stage{start: time.Date(2026, 3, 1, 0, 0, 0, 0, time.UTC), minutes: map[int64]uint64{}}
+	return newStageOn(t, ctx, partitions, "")
+}
+
+// newStageOn is newStage with the database on a disk.
+func newStageOn(t *testing.T, ctx context.Context, partitions int32, disk string) *stage {
+	t.Helper()
+	s := &stage{disk: disk, start: time.Date(2026, 3, 1, 0, 0, 0, 0, time.UTC), minutes: map[int64]uint64{}}
 	var err error
-	s.server = embeddedtest.ClickHouse(ctx, t, embedded.Options{Restart: true})
+	opts := embedded.Options{Restart: true}
+	if disk != "" {
+		opts.Dir = filepath.Join(disk, "clickhouse")
+		if err := os.Mkdir(opts.Dir, 0o755); err != nil {
+			t.Fatal(err)
+		}
+	}
+	s.server = embeddedtest.ClickHouse(ctx, t, opts)
 	s.bus = newGate(t, "", false)
 	s.cluster, err = kfake.NewCluster(kfake.NumBrokers(1), kfake.SeedTopics(partitions, app.Events, app.Alerts, app.Dead), kfake.GroupMinSessionTimeout(time.Millisecond),
 		kfake.ListenFn(func(network, address string) (net.Listener, error) {
