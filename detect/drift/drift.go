@@ -34,6 +34,9 @@ const overdispersion = 0.005
 // is as large, and that need not be computed.
 func usual(g, df float64) bool { return g <= df-1 }
 
+// least is from how many deviations on a count is looked at.
+const least = 1.5
+
 // Examine weighs the mix of operations and of steps.
 func (Detector) Examine(s *feature.Store, v *feature.View, dst []detect.Finding) []detect.Finding {
 	if g := v.RhythmG / (1 + overdispersion*float64(v.RhythmN-1)); g > 0 && !usual(g, 9) {
@@ -43,12 +46,26 @@ func (Detector) Examine(s *feature.Store, v *feature.View, dst []detect.Finding)
 			dst = append(dst, f)
 		}
 	}
-	if v.MixG > 0 && !usual(v.MixG, v.MixDF) {
-		if logP := s.WeighMix(v, tail.ChiSquareLogSF(v.MixG, v.MixDF)); logP < -1 {
-			f := detect.Surprise("mix_of_operations", fmt.Sprintf("the mix of the day's %d operations is unlike the days before", v.MixEvents), v.MixG, logP)
-			f.Scale = feature.Day
-			dst = append(dst, f)
+	best, at := -1.0, -1
+	for i := range v.NumTurns {
+		t := &v.Turns[i]
+		if t.Deviations() < least {
+			continue // nearly always
 		}
+		logP := tail.BetaBinomialLogSF(t.Count, t.Events, t.Share*(1/t.Scatter-1), (1-t.Share)*(1/t.Scatter-1))
+		if logP = s.WeighTurn(v, t, logP); logP < best && t.Tells() {
+			best, at = logP, i
+		}
+	}
+	if at >= 0 {
+		t := &v.Turns[at]
+		days := "the day's"
+		if t.Days == 2 {
+			days = "the last two days'"
+		}
+		f := detect.Surprise("mix_of_operations", fmt.Sprintf("%.0f %% of %s %.0f operations are of one kind (now %.40q), which were %.0f %% in the days before", 100*t.Count/t.Events, days, t.Events, v.Event.Action, 100*t.Share), 100*t.Count/t.Events, best)
+		f.Scale = feature.Day
+		dst = append(dst, f)
 	}
 	return dst
 }

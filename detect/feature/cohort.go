@@ -13,6 +13,7 @@ type Cohort struct {
 	steps   [stepBins]float32
 	gapSum  float32
 	tides   tides
+	mixed   mixed
 	origins struct{ Days, New [NumOrigins]float32 }
 	dirty   bool
 

@@ -4,7 +4,7 @@ import "math"
 
 // Report marks the agent's open ten-minute window as told in an alert. What has been told is neither learned as
 // normal nor evidence a second time: when the window closes, its excess is taken off the longer ones.
-func (a *Agent) Report() { a.Reported |= 1 }
+func (a *Agent) Report() { a.Reported |= 1; a.Mix.Told = true }
 
 // partOfDay is how many seconds of a stream's first day may be missing for it to count as one.
 const partOfDay = 2 * 3600
@@ -126,5 +126,5 @@ func (a *Agent) loosen() {
 	for sc := range a.N {
 		a.N[sc] /= 4
 	}
-	a.Mix.Days = min(a.Mix.Days, 1)
+	a.Mix.loosen()
 }

@@ -22,7 +22,7 @@ const (
 
 // Version is the first byte of every state. A state of another version is refused with ErrVersion, and its owner rebuilds
 // what it was a state of from the stored events. A golden of each version stands in detect/testdata.
-const Version = 11
+const Version = 12
 
 // ErrVersion says that a state was written by a version of Astray that this one does not read.
 var ErrVersion error = versionError{}
@@ -214,6 +214,7 @@ func (c *Cohort) append(dst []byte) []byte {
 	dst = fixed(dst, &c.steps)
 	dst = fixed(dst, c.gapSum)
 	dst = fixed(dst, &c.origins)
+	dst = fixed(dst, &c.mixed)
 	dst = c.tides.append(dst)
 	for _, v := range [...]*Vocabulary{&c.services, &c.destinations, &c.actions} {
 		dst = v.append(dst)
@@ -227,6 +228,7 @@ func (c *Cohort) decode(d *decoder) {
 	d.fixed(&c.steps)
 	d.fixed(&c.gapSum)
 	d.fixed(&c.origins)
+	d.fixed(&c.mixed)
 	c.tides.decode(d)
 	for _, v := range [...]*Vocabulary{&c.services, &c.destinations, &c.actions} {
 		v.decode(d)

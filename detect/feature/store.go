@@ -96,14 +96,13 @@ type View struct {
 	// Linked says that the view is of a link: the agent is a stand-in, and only what agents share is to be judged.
 	Linked bool
 
-	Route     *route  // of the event, when a pause of its was counted
-	Way       *route  // of the event, when it is one of the agent's latest
-	RhythmG   float64 // G statistic of the agent's steps against its peers', 0 when there is no basis
-	RhythmDF  float64
-	RhythmN   int
-	MixG      float64 // of the day's operations against the agent's own past
-	MixDF     float64
-	MixEvents int
+	Route    *route  // of the event, when a pause of its was counted
+	Way      *route  // of the event, when it is one of the agent's latest
+	RhythmG  float64 // G statistic of the agent's steps against its peers', 0 when there is no basis
+	RhythmDF float64
+	RhythmN  int
+	Turns    [2]Turn // of the latest days, by the kind of the event's operation
+	NumTurns int
 }
 
 // Store owns the state of all agents of a partition, and of what they share. It is used by one goroutine.
@@ -370,18 +369,11 @@ func (s *Store) keepTime(v *View, a *Agent, ev *event.Event, sec int64) {
 	}
 	if a.Window[Day] >= 0 && sec/scaleSeconds[Day] > a.Window[Day] || a.Total == 0 {
 		a.Days++
-		a.Mix.close()
+		a.Mix.close(&a.Cohort.mixed, &s.fleet.mixed)
 		a.Gap.age()
 	}
 	h := xxhash.Sum64String(ev.Action) ^ xxhash.Sum64String(ev.Service)*3
-	m := &a.Mix
-	m.add(int(h>>33) % mixBins)
-	if m.Days >= minMixDays && m.Count >= 30 && m.Count%8 == 0 {
-		g, df := m.statistic(float64(m.Count))
-		// Days differ by more than chance: no day counts for more than mixWorth independent events.
-		g /= 1 + float64(m.Count)/mixWorth
-		v.MixG, v.MixDF, v.MixEvents = g/math.Max(float64(m.Disp), 1), df, int(m.Count)
-	}
+	v.Turns, v.NumTurns = a.Mix.turns(a.Mix.add(h), &a.Cohort.mixed)
 }
 
 const (

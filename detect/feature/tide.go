@@ -23,6 +23,8 @@ import (
 const (
 	// hitLogP is from what surprise on an agent's count is a hit: a thousandth, as a natural logarithm.
 	hitLogP = -3 * math.Ln10
+	// turnLogP is the same for an operation that takes over: of one kind, and few agents turn at all.
+	turnLogP = -2 * math.Ln10
 	// maxHits is how many hits a group remembers for a feature at a window length.
 	maxHits = 32
 	// hitMemory is for how many seconds a hit moves others, at least: the length of the window otherwise.
@@ -35,11 +37,11 @@ const (
 	hitDeviation, hitPrior = 0.7, 3
 )
 
-// Places of what is not counted in the agent's cells: the flood of a target, and the mix of a day's operations.
+// Places of what is not counted in the agent's cells: the flood of a target, and each kind of operation in the day's mix.
 const (
 	floodCell = numCells + iota
 	mixCell
-	numTides
+	numTides = mixCell + mixBins
 )
 
 // hit is an agent that showed much more than was expected of it.
@@ -79,8 +81,8 @@ func (t *tides) attend(w int64) {
 // active is how many agents are about at work.
 func (t *tides) active() float64 { return float64(max(t.cur, t.prev)) }
 
-// add remembers a hit.
-func (t *tides) add(cell int, h hit) {
+// add remembers a hit, a new one when the agent's last is longer ago than the window is long.
+func (t *tides) add(cell int, h hit, within int64) {
 	c := t.cells[uint8(cell)]
 	if c == nil {
 		if t.cells == nil {
@@ -93,7 +95,7 @@ func (t *tides) add(cell int, h hit) {
 	for i := range c.Hits {
 		o := &c.Hits[i]
 		if o.Agent == h.Agent {
-			if h.At-o.At > hitMemory && h.At > o.At {
+			if h.At > o.At && int64(h.At-o.At) > within {
 				o.Excess = h.Excess
 				c.count(h.At)
 			}
@@ -152,20 +154,22 @@ func (t *tides) moved(cell int, agent, at uint32, within int64, excess float64) 
 
 // Weigh returns how probable a count is for an agent of its groups, as a natural logarithm, when logP is how probable
 // it is for the agent by itself, and remembers it for the others.
-func (s *Store) Weigh(v *View, r *Reading, logP float64) float64 { return s.tell(v, r.cell, r, logP) }
+func (s *Store) Weigh(v *View, r *Reading, logP float64) float64 {
+	return s.tell(v, r.cell, r, logP, hitLogP)
+}
 
-// WeighMix is Weigh for how unlike a day's mix of operations is to the days before. What moved the agent's counts
+// WeighTurn is Weigh for how many of an agent's operations are of one kind. What moved the agent's counts
 // within the day has changed its mix as well.
-func (s *Store) WeighMix(v *View, logP float64) float64 {
+func (s *Store) WeighTurn(v *View, t *Turn, logP float64) float64 {
 	if m := &v.Agent.Moved; m.Share > 0 && v.Event.Time/micros-int64(m.At) <= scaleSeconds[Day] {
 		logP = math.Max(logP, math.Log(float64(m.Share)))
 	}
-	return s.tell(v, mixCell, &Reading{Scale: Day, Observed: v.MixG, Mean: v.MixDF}, logP)
+	return s.tell(v, mixCell+t.Kind, &Reading{Scale: Day, Observed: t.Count, Mean: t.Events * t.Share}, logP, turnLogP)
 }
 
-func (s *Store) tell(v *View, cell int, r *Reading, logP float64) float64 {
+func (s *Store) tell(v *View, cell int, r *Reading, logP, hits float64) float64 {
 	a := v.Agent
-	if logP > hitLogP || r.Mean <= 0 || a.N[Hour] < minWindows {
+	if logP > hits || r.Mean <= 0 || a.N[Hour] < minWindows {
 		return logP
 	}
 	h := hit{uint32(a.Key>>32) | 1, uint32(v.Event.Time / micros), float32(math.Log(r.Observed / r.Mean))}
@@ -177,7 +181,7 @@ func (s *Store) tell(v *View, cell int, r *Reading, logP float64) float64 {
 				best, moved = x, share
 			}
 		}
-		c.tides.add(cell, h)
+		c.tides.add(cell, h, within)
 		c.dirty = true
 	}
 	if math.IsInf(best, -1) {
