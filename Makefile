@@ -81,9 +81,9 @@ test-ui: $(PLUGIN)/harness/dist/main.js ## Component tests, and browser tests of
 	cd $(PLUGIN) && nice -n 5 npx playwright test -c playwright.ui.config.ts --project=pages
 	@if [ -n "$$GRAFANA_URL" ]; then $(NPM) run e2e; else echo "SKIPPED: the end-to-end tests; set GRAFANA_URL to a Grafana that has the plugin"; fi
 
-screenshots: $(PLUGIN)/harness/dist/main.js ## Pictures of every page into docs/img
+screenshots: $(PLUGIN)/harness/dist/main.js ## Pictures of every page into docs/img; of the dashboards too where GRAFANA_URL names a Grafana
 	@mkdir -p docs/img
-	cd $(PLUGIN) && npx playwright test -c playwright.ui.config.ts --project=screenshots
+	cd $(PLUGIN) && ASTRAY_PICTURES=1 nice -n 5 npx playwright test -c playwright.ui.config.ts --project=screenshots
 
 plugin-zip: plugin ## The same as dist/astray-app.zip
 	@mkdir -p dist && rm -f dist/astray-app.zip

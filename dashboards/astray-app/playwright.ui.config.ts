@@ -31,7 +31,10 @@ export default defineConfig({
   ],
   webServer: process.env.ASTRAY_HARNESS_URL
     ? undefined
-    : [serve(url, '--simulate --hostile'), serve(many, '--simulate --days 1 --agents 20 --alerts 10000')],
+    : [
+        serve(url, process.env.ASTRAY_PICTURES ? '--simulate --agents 150' : '--simulate --hostile'),
+        serve(many, '--simulate --days 1 --agents 20 --alerts 10000'),
+      ],
 });
 
 function serve(address: string, flags: string) {
