@@ -200,7 +200,7 @@ func Fields() []Field {
 		size("detect.state_memory", "2GiB", "memory that the states of agents may take, an equal share for each partition of the topic; beyond it those that were not seen for the longest wait in the database", func(c *Config) *int64 { return &c.Detect.StateMemory }, 16<<20, 1<<40),
 
 		integer("pipeline.block_rows", "50000", "events in one insert at most", func(c *Config) *int { return &c.Pipeline.BlockRows }, 100, 1_000_000),
-		duration("pipeline.block_age", "500ms", "how long an event waits for its block to fill", func(c *Config) *time.Duration { return &c.Pipeline.BlockAge }, 10*time.Millisecond, time.Minute),
+		duration("pipeline.block_age", "500ms", "how long an event waits for its block to fill; ten times as long while more than a block waits on the topic", func(c *Config) *time.Duration { return &c.Pipeline.BlockAge }, 10*time.Millisecond, time.Minute),
 		duration("pipeline.alert_age", "100ms", "how long an alert waits for the block of its events", func(c *Config) *time.Duration { return &c.Pipeline.AlertAge }, 10*time.Millisecond, time.Minute),
 		duration("pipeline.checkpoint_every", "10s", "time between checkpoints", func(c *Config) *time.Duration { return &c.Pipeline.CheckpointEvery }, time.Second, time.Hour),
 		duration("pipeline.late_after", "1h", "how far behind its partition an event may be before it is marked late", func(c *Config) *time.Duration { return &c.Pipeline.LateAfter }, time.Minute, 7*24*time.Hour),
