@@ -50,6 +50,7 @@ type Engine struct {
 	quiet     calibrate.Tail // of what nobody has shown yet: what a new lens starts from
 	alerted   float64        // share of the agent-days learned of late that had an alert
 	threshold float64        // calibrated p-value at and below which a detector alerts
+	share     float64        // a detector's part of the budget, false alerts per 1,000 agent-days
 	store     *feature.Store
 	tracks    map[uint64]*track   // of an exchange's agents
 	day       []uint8             // by lens, of the day that learn is at; zeros otherwise
@@ -98,7 +99,8 @@ func New(cfg Config, detectors ...Detector) *Engine {
 			alerting++
 		}
 	}
-	e.threshold = cfg.Budget / 1000 / float64(max(alerting, 1))
+	e.share = cfg.Budget / float64(max(alerting, 1))
+	e.threshold = nominal(cfg.Budget) / 1000 / float64(max(alerting, 1))
 	return e
 }
 

@@ -104,6 +104,38 @@ type lens struct {
 // compares reports whether what is seen through the lens is whole days, which takes days to be compared with.
 func (l *lens) compares(info Info) bool { return info.Daily && l.scale == feature.Day }
 
+// Shapes of the tails (calibrate.Tail), by the excesses of quiet worlds over what an exponential tail allows, pooled over a
+// detector's lenses: most are exponential or lighter. What anybody may do for good reasons has a heavier one, and so have
+// days as a whole, of which agents that change their trade reach any score.
+const (
+	generalShape = 0.05
+	dayShape     = 0.3
+)
+
+// shape is that of the lens's tail.
+func (l *lens) shape(info Info) float64 {
+	switch {
+	case l.compares(info):
+		return dayShape
+	case info.General:
+		return generalShape
+	}
+	return 0
+}
+
+// rareness is how the rate of false alerts falls below one in 1,000 agent-days: as that power of the calibrated p-value at
+// which detectors alert, by quiet worlds. What is rarer is beyond what a few thousand agent-days can show, and there what
+// agents do for good reasons has no model: a key that changes hands, a job that is given another destination.
+const rareness = 0.4
+
+// nominal is the budget that the calibrated p-values are to keep so that alerts keep the budget.
+func nominal(budget float64) float64 {
+	if budget >= 1 {
+		return budget
+	}
+	return math.Pow(budget, 1/rareness)
+}
+
 // looks is about how many nearly independent looks a day takes through a window of a length.
 var looks = [feature.NumScales]float64{200, 100, 24, 4}
 
@@ -132,6 +164,7 @@ func (e *Engine) addLens(i int, l lens) {
 	for len(e.lenses) <= i {
 		e.lenses = append(e.lenses, lens{detector: -1})
 	}
+	l.tail.Shape = l.shape(e.infos[l.detector])
 	e.lenses[i] = l
 	e.of[l.detector] = append(e.of[l.detector], i)
 	slices.Sort(e.of[l.detector])

@@ -64,3 +64,17 @@ func TestWhatAnAgentIsKnownFor(t *testing.T) {
 		t.Error("a usual score stands out")
 	}
 }
+
+// What detectors may alert at falls faster than a budget below one, and the parts of the budget are what people asked for.
+func TestAStrictBudgetIsStricterThanItsPValues(t *testing.T) {
+	at := func(budget float64) Share { return New(Config{Budget: budget}, bare{}).Shares()[0] }
+	for _, b := range []float64{0.1, 0.3, 1, 3} {
+		s := at(b)
+		if s.Budget != b {
+			t.Errorf("of a budget of %v one detector has %v", b, s.Budget)
+		}
+		if b >= 1 && s.Threshold != b/1000 || b < 1 && s.Threshold > b*b/1000 {
+			t.Errorf("budget %v: alerts from p = %v on", b, s.Threshold)
+		}
+	}
+}

@@ -97,7 +97,7 @@ type Share struct {
 func (e *Engine) Shares() []Share {
 	out := make([]Share, len(e.infos))
 	for i, info := range e.infos {
-		if out[i] = (Share{info.Name, 1000 * e.threshold, e.threshold}); info.Ranks {
+		if out[i] = (Share{info.Name, e.share, e.threshold}); info.Ranks {
 			out[i] = Share{Detector: info.Name}
 		}
 	}

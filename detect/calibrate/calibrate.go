@@ -9,7 +9,7 @@
 //
 // The body is a histogram. The tail is that of the tenth of the agent-days with the largest scores (of those that have
 // any, if they are fewer): exponential in the raw score — a Pareto tail of the p-value, the generalised Pareto
-// distribution with shape 0 — with a scale from its quantiles (Pickands 1975; Siffer et al. 2017, "Anomaly
+// distribution with shape 0, unless Shape says otherwise — with a scale from its quantiles (Pickands 1975; Siffer et al. 2017, "Anomaly
 // Detection in Streams with Extreme Value Theory"). The uppermost part is left out of the fit. With little data
 // the model's own word, corrected for the number of windows in a day, is a prior worth PriorDays agent-days.
 package calibrate
@@ -29,6 +29,9 @@ const (
 	usualLooks = 200
 	// fewScores is how many scores above nothing it takes to fit a tail.
 	fewScores = 5
+	// heaviest is how many scales beyond the knee a heavy tail reaches: nothing benign was seen further out, and scores so
+	// large are to compare.
+	heaviest = 15
 	// forget is after how many agent-days an old one has lost its weight.
 	forget = 50_000
 )
@@ -43,6 +46,9 @@ func Raw(bin uint8) float64 { return step * float64(bin) }
 type Tail struct {
 	// Looks is about how many nearly independent looks are taken at an agent in a day, usualLooks when it is 0.
 	Looks float64
+	// Shape is that of the generalised Pareto distribution beyond the knee: 0 is exponential, above it heavier. It cannot be
+	// estimated where the attacks are; what benign worlds show is given. It is no part of the state.
+	Shape float64
 
 	count [bins]float32
 	total float64
@@ -137,7 +143,7 @@ func (t *Tail) P(raw float64) float64 {
 	}
 	var seen float64
 	if raw > t.knee {
-		seen = t.kneeP * math.Exp(-(raw-t.knee)/t.scale)
+		seen = t.kneeP * math.Exp(-t.fall(raw-t.knee))
 	} else {
 		at := int(raw / step)
 		for i := at; i < bins; i++ {
@@ -166,6 +172,16 @@ func (t *Tail) Again(raw float64, peak uint8, days int) float64 {
 		return 0
 	}
 	return math.Exp(-beyond/math.Max(t.scale, 1/math.Ln10)) / float64(days+1)
+}
+
+// fall is minus the logarithm of the share of what exceeds the knee that exceeds it by as much as beyond.
+func (t *Tail) fall(beyond float64) float64 {
+	z := beyond / t.scale
+	if t.Shape <= 0 {
+		return z
+	}
+	heavy := math.Min(z, heaviest)
+	return math.Log1p(t.Shape*heavy)/t.Shape + z - heavy
 }
 
 // Days is the number of agent-days learned from, with forgetting.
@@ -205,7 +221,7 @@ func (t *Tail) Decode(src []byte) ([]byte, error) {
 	if !ok || !ok2 || len(src) < 5*8 {
 		return nil, short
 	}
-	*t = Tail{sinceRefit: int(since), early: int(early)}
+	*t = Tail{sinceRefit: int(since), early: int(early), Shape: t.Shape}
 	for _, v := range [...]*float64{&t.Looks, &t.total, &t.knee, &t.kneeP, &t.scale} {
 		*v = math.Float64frombits(binary.LittleEndian.Uint64(src))
 		src = src[8:]

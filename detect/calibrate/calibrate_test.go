@@ -203,3 +203,29 @@ func TestATailThatIsNotFittedYetHasNoOpinion(t *testing.T) {
 		}
 	}
 }
+
+// Excesses that fall as those of a generalised Pareto distribution are honest when its shape is given.
+func TestAHeavyTailIsHonestWithItsShape(t *testing.T) {
+	draw := func(r *rand.Rand) float64 { return 0.5 / 0.2 * math.Expm1(0.2*r.ExpFloat64()) }
+	ratio := func(shape float64) float64 {
+		r := rand.New(rand.NewPCG(6, 7))
+		tail := calibrate.Tail{Shape: shape}
+		for range 20_000 {
+			tail.Learn(draw(r))
+		}
+		const n, x = 400_000, 1e-4
+		below := 0
+		for range n {
+			if tail.P(draw(r)) <= x {
+				below++
+			}
+		}
+		return float64(below) / n / x
+	}
+	if with := ratio(0.2); with > 2.5 || with < 0.4 {
+		t.Errorf("P(p ≤ 1e-4) is %.2f times that", with)
+	}
+	if without := ratio(0); without < 3 {
+		t.Errorf("without the shape it is %.2f times that: this test shows nothing", without)
+	}
+}

@@ -48,7 +48,7 @@ func (a *Agent) follow(h uint64, sec int64, surprise float32, first bool) (way, 
 
 // recent reports whether the agent has called the destination for less than a day, and had a past before that.
 func (r *route) recent(a *Agent) bool {
-	return int64(r.First)*60-a.First/micros > 86400 && int64(uint32(r.Last))-int64(r.First)*60 < 2*86400
+	return int64(r.First)*60-a.First/micros > firstDay && int64(uint32(r.Last))-int64(r.First)*60 < 2*86400
 }
 
 // Recent reports whether the agent has called the destination for less than two days, and had a past before that.
@@ -64,6 +64,41 @@ func (r *route) Unusual(a *Agent) float64 {
 		return 0
 	}
 	return math.Max(r.Evenness()-float64(a.Clock), 0)
+}
+
+const (
+	// inRun is how many seconds after another event of the agent an event is a step of the same run, at most, and runPart
+	// the same as a part of the route's mean pause.
+	inRun, runPart = 60, 0.25
+	// mostRuns is the share of the time taken by runs from which on it says nothing that an event falls into one.
+	mostRuns = 0.25
+)
+
+// InRun reports whether the event, of a route, is one step of what the agent does in one go, a job's or a session's: then it is as even
+// as those are, and that is the agent's own rhythm. Of an agent that is busy most of the time nothing can be said.
+func (v *View) InRun() bool {
+	a := v.Agent
+	within := math.Min(inRun, runPart*float64(v.Route.Mean))
+	if v.IdleN == 0 || v.Idle >= within {
+		return false
+	}
+	n, covered := 0.0, 0.0
+	for i, c := range a.Steps {
+		n += float64(c)
+		pause := 0.75 * float64(uint(1)<<(i%pauseBins))
+		if i%pauseBins == pauseBins-1 {
+			pause = within // or less
+		}
+		covered += float64(c) * math.Min(pause, within)
+	}
+	elapsed := float64(a.Last-a.First) / micros
+	return covered/math.Max(n, 1)*float64(v.IdleN) < mostRuns*elapsed
+}
+
+// Since says that the route began when the stream was older than a day and a quarter: what is done every day is not done at
+// the minute, so that on the second day everybody has something new to begin with.
+func (r *route) Since(s *Store) bool {
+	return int64(r.First)*60-s.start/micros > firstDay+firstDay/4
 }
 
 // Regular returns the number of pauses of a route, their mean in seconds and their coefficient of variation.
