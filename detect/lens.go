@@ -3,6 +3,7 @@ package detect
 import (
 	"math"
 	"slices"
+	"time"
 
 	"github.com/astray-dev/astray/detect/calibrate"
 	"github.com/astray-dev/astray/detect/feature"
@@ -18,6 +19,7 @@ type track struct {
 
 	days  uint8  // benign days that the peaks rest on, to maxPeakDays
 	peaks []peak // what the agent is known for, few
+	heard []peak // the same of a day with an alert: known when it comes again, or when people say that it was benign
 }
 
 // peak is the largest raw score of an agent's benign days through a lens, where it stands out among agents: who is unlike
@@ -108,19 +110,19 @@ func (l *lens) compares(info Info) bool { return info.Daily && l.scale == featur
 // detector's lenses: most are exponential or lighter. What anybody may do for good reasons has a heavier one, and so have
 // days as a whole, of which agents that change their trade reach any score.
 const (
-	generalShape = 0.05
-	dayShape     = 0.3
+	generalShape, generalHeavy = 0.05, 15 // further out nothing benign was seen, and what is seen names the episode
+	dayShape, dayHeavy         = 0.3, 100
 )
 
-// shape is that of the lens's tail.
-func (l *lens) shape(info Info) float64 {
+// shape is that of the lens's tail, and how far it is as heavy.
+func (l *lens) shape(info Info) (shape, heavy float64) {
 	switch {
 	case l.compares(info):
-		return dayShape
+		return dayShape, dayHeavy
 	case info.General:
-		return generalShape
+		return generalShape, generalHeavy
 	}
-	return 0
+	return 0, 0
 }
 
 // rareness is how the rate of false alerts falls below one in 1,000 agent-days: as that power of the calibrated p-value at
@@ -164,7 +166,7 @@ func (e *Engine) addLens(i int, l lens) {
 	for len(e.lenses) <= i {
 		e.lenses = append(e.lenses, lens{detector: -1})
 	}
-	l.tail.Shape = l.shape(e.infos[l.detector])
+	l.tail.Shape, l.tail.Heavy = l.shape(e.infos[l.detector])
 	e.lenses[i] = l
 	e.of[l.detector] = append(e.of[l.detector], i)
 	slices.Sort(e.of[l.detector])
@@ -183,8 +185,19 @@ func (e *Engine) again(t *track, lens int, raw float64) float64 {
 	return 0
 }
 
-// recall keeps what a benign day of the agent showed.
-func (e *Engine) recall(t *track) {
+// recall keeps what a day of the agent showed, that it is known for it when the day was benign. What an alert told of is
+// kept aside: the third day of it is no news, whether anybody has said so or not.
+func (e *Engine) recall(t *track, benign bool) {
+	if !benign {
+		for _, m := range t.max {
+			if e.outstanding(m) && !keep(&t.heard, m, false) {
+				t.heard = append(t.heard, peak{uint8(m.lens), m.bin})
+			} else if e.outstanding(m) {
+				keep(&t.peaks, m, true)
+			}
+		}
+		return
+	}
 	t.days = min(t.days+1, maxPeakDays)
 	if t.days%peakDays == 0 {
 		t.peaks = slices.DeleteFunc(t.peaks, func(p peak) bool { return p.bin == 0 })
@@ -193,20 +206,59 @@ func (e *Engine) recall(t *track) {
 		}
 	}
 	for _, m := range t.max {
-		i, bin := int(m.lens), m.bin
-		l := &e.lenses[i]
-		// The longest pauses are a record of their own already.
-		if i > math.MaxUint8 || l.detector < 0 || l.detector == e.silence || l.kind != feature.NumEntityKinds {
-			continue
-		}
-		at := slices.IndexFunc(t.peaks, func(p peak) bool { return int(p.lens) == i })
-		switch {
-		case at >= 0:
-			t.peaks[at].bin = max(t.peaks[at].bin, bin)
-		case l.tail.Outstanding(bin):
-			t.peaks = append(t.peaks, peak{uint8(i), bin})
+		keep(&t.peaks, m, e.outstanding(m))
+	}
+}
+
+// outstanding reports whether an agent is known for what a day has shown.
+func (e *Engine) outstanding(m shown) bool {
+	if int(m.lens) >= len(e.lenses) || m.lens > math.MaxUint8 {
+		return false
+	}
+	l := &e.lenses[m.lens]
+	// The longest pauses are a record of their own already.
+	return l.detector >= 0 && l.detector != e.silence && l.kind == feature.NumEntityKinds && l.tail.Outstanding(m.bin)
+}
+
+// keep raises the peak of a lens, and reports whether there was one; with add it makes it.
+func keep(peaks *[]peak, m shown, add bool) bool {
+	for i := range *peaks {
+		if p := &(*peaks)[i]; uint16(p.lens) == m.lens {
+			p.bin = max(p.bin, m.bin)
+			return true
 		}
 	}
+	if add {
+		*peaks = append(*peaks, peak{uint8(m.lens), m.bin})
+	}
+	return false
+}
+
+// Verdict takes what the agent did from one time to another, which an alert told of, for benign: it is known for it from
+// now on, what of it is still counted is learned, and the same is not told again. Nothing is learned of an agent that is not
+// known here.
+func (e *Engine) Verdict(_, agentID string, _, to time.Time) {
+	a := e.store.Agent(agentID)
+	if a == nil {
+		return
+	}
+	t := trackOf(a)
+	if t == nil {
+		return
+	}
+	for _, p := range t.heard {
+		keep(&t.peaks, shown{uint16(p.lens), p.bin}, true)
+	}
+	t.heard = nil
+	if to.Unix()/86400 >= int64(a.Judged) {
+		for _, m := range t.max {
+			if e.outstanding(m) {
+				keep(&t.peaks, m, true)
+			}
+		}
+	}
+	t.days = max(t.days, 1)
+	a.Pardon(to.UnixMicro())
 }
 
 // p is the share of benign agent-days in which any of the detector's lenses shows as much as a raw score does through
@@ -323,8 +375,8 @@ func (e *Engine) learn(t *track, day int64, compared bool) {
 	case benign:
 		e.quiet.Learn(0)
 	}
-	if had == 0 && !early {
-		e.recall(t)
+	if !early {
+		e.recall(t, had == 0)
 	}
 	for len(e.day) < len(e.lenses) {
 		e.day = append(e.day, 0)

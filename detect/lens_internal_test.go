@@ -65,6 +65,38 @@ func TestWhatAnAgentIsKnownFor(t *testing.T) {
 	}
 }
 
+// What is told on two days is no news on the third.
+func TestTheThirdTimeIsNoNews(t *testing.T) {
+	e := New(Config{}, bare{})
+	raw := func(x float64) *Finding {
+		return &Finding{Reading: feature.Reading{Name: "events"}, LogP: -x * 2.302585}
+	}
+	odd, other := &track{}, &track{}
+	p := func(day int64, told bool) (p float64) {
+		for i := range 60 {
+			e.weigh(other, 0, raw(1+float64((i*7+int(day)*13)%50)/25))
+			e.learn(other, day, true)
+		}
+		p = e.p(odd, 0, e.lens(0, raw(9)), 9)
+		e.weigh(odd, 0, raw(9))
+		odd.open = nil
+		if told {
+			odd.open = &episode{last: day * 86400 * micros}
+		}
+		e.learn(odd, day, true)
+		return p
+	}
+	p(1, false) // a stream's first day teaches nothing
+	odd.peaks, odd.heard = nil, nil
+	first, second, third := p(2, true), p(3, true), p(4, true)
+	if second > 2*first {
+		t.Errorf("the second time p = %v after %v", second, first)
+	}
+	if third < 0.05 {
+		t.Errorf("the third time p = %v", third)
+	}
+}
+
 // What detectors may alert at falls faster than a budget below one, and the parts of the budget are what people asked for.
 func TestAStrictBudgetIsStricterThanItsPValues(t *testing.T) {
 	at := func(budget float64) Share { return New(Config{Budget: budget}, bare{}).Shares()[0] }

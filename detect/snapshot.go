@@ -36,6 +36,7 @@ type trackState struct {
 	With    uint64        `json:"with,omitempty"`
 	Days    uint8         `json:"days,omitempty"`
 	Peaks   []byte        `json:"peaks,omitempty"` // lens and bin, in turn
+	Heard   []byte        `json:"heard,omitempty"` // the same
 }
 
 // episodeState is an open alert on disk. Detectors go by name: their places in the catalogue may change.
@@ -140,6 +141,9 @@ func (e *Engine) marshalTrack(t *track, day int64) ([]byte, error) {
 	st := trackState{Version: trackVersion, Day: day, Max: t.spread(), Open: e.save(t.open), With: t.with, Days: t.days}
 	for _, p := range t.peaks {
 		st.Peaks = append(st.Peaks, p.lens, p.bin)
+	}
+	for _, p := range t.heard {
+		st.Heard = append(st.Heard, p.lens, p.bin)
 	}
 	return json.Marshal(st)
 }
@@ -330,6 +334,9 @@ func (e *Engine) restoreTrack(id string, state []byte) error {
 	t.gather(st.Max)
 	for i := 1; i < len(st.Peaks); i += 2 {
 		t.peaks = append(t.peaks, peak{st.Peaks[i-1], st.Peaks[i]})
+	}
+	for i := 1; i < len(st.Heard); i += 2 {
+		t.heard = append(t.heard, peak{st.Heard[i-1], st.Heard[i]})
 	}
 	if e.linked {
 		e.tracks[xxhash.Sum64String(id)] = t

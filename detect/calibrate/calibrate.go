@@ -29,9 +29,6 @@ const (
 	usualLooks = 200
 	// fewScores is how many scores above nothing it takes to fit a tail.
 	fewScores = 5
-	// heaviest is how many scales beyond the knee a heavy tail reaches: nothing benign was seen further out, and scores so
-	// large are to compare.
-	heaviest = 15
 	// forget is after how many agent-days an old one has lost its weight.
 	forget = 50_000
 )
@@ -49,6 +46,8 @@ type Tail struct {
 	// Shape is that of the generalised Pareto distribution beyond the knee: 0 is exponential, above it heavier. It cannot be
 	// estimated where the attacks are; what benign worlds show is given. It is no part of the state.
 	Shape float64
+	// Heavy is how many scales beyond the knee the tail is as heavy as that; it is exponential further out.
+	Heavy float64
 
 	count [bins]float32
 	total float64
@@ -139,7 +138,8 @@ func (t *Tail) P(raw float64) float64 {
 		return prior
 	}
 	if t.scale == 0 {
-		return math.Min(t.kneeP, prior)
+		// Never rarer than the model says of one look: what comes to many at once for the first time is no rarity.
+		return math.Max(math.Min(t.kneeP, prior), math.Pow(10, -raw))
 	}
 	var seen float64
 	if raw > t.knee {
@@ -160,17 +160,18 @@ func (t *Tail) P(raw float64) float64 {
 }
 
 // Outstanding reports whether few agents have a day with a score as large: what an agent is known for.
-func (t *Tail) Outstanding(bin uint8) bool { return t.scale > 0 && Raw(bin) >= t.knee }
+func (t *Tail) Outstanding(bin uint8) bool { return t.total >= 1 && bin > 0 && Raw(bin) >= t.knee }
 
 // Again is the probability that a day of one agent reaches the raw score when the largest of its days before was peak.
 // The next of so many exchangeable days exceeds all those before with probability 1/(days+1), however unlike others the
 // agent is (Vovk, Gammerman & Shafer 2005, "Algorithmic Learning in a Random World"), and exceeds them by more as the
 // tail falls.
 func (t *Tail) Again(raw float64, peak uint8, days int) float64 {
-	beyond := math.Max(raw-Raw(peak)-step, 0)
-	if t.scale == 0 && beyond > 0 {
-		return 0
+	known := Raw(peak) + step
+	if peak == bins-1 {
+		known *= 10 // how large it was is not known
 	}
+	beyond := math.Max(raw-known, 0)
 	return math.Exp(-beyond/math.Max(t.scale, 1/math.Ln10)) / float64(days+1)
 }
 
@@ -180,7 +181,7 @@ func (t *Tail) fall(beyond float64) float64 {
 	if t.Shape <= 0 {
 		return z
 	}
-	heavy := math.Min(z, heaviest)
+	heavy := math.Min(z, t.Heavy)
 	return math.Log1p(t.Shape*heavy)/t.Shape + z - heavy
 }
 
@@ -221,7 +222,7 @@ func (t *Tail) Decode(src []byte) ([]byte, error) {
 	if !ok || !ok2 || len(src) < 5*8 {
 		return nil, short
 	}
-	*t = Tail{sinceRefit: int(since), early: int(early), Shape: t.Shape}
+	*t = Tail{sinceRefit: int(since), early: int(early), Shape: t.Shape, Heavy: t.Heavy}
 	for _, v := range [...]*float64{&t.Looks, &t.total, &t.knee, &t.kneeP, &t.scale} {
 		*v = math.Float64frombits(binary.LittleEndian.Uint64(src))
 		src = src[8:]

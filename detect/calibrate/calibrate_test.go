@@ -209,7 +209,7 @@ func TestAHeavyTailIsHonestWithItsShape(t *testing.T) {
 	draw := func(r *rand.Rand) float64 { return 0.5 / 0.2 * math.Expm1(0.2*r.ExpFloat64()) }
 	ratio := func(shape float64) float64 {
 		r := rand.New(rand.NewPCG(6, 7))
-		tail := calibrate.Tail{Shape: shape}
+		tail := calibrate.Tail{Shape: shape, Heavy: 100}
 		for range 20_000 {
 			tail.Learn(draw(r))
 		}

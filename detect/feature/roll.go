@@ -6,6 +6,14 @@ import "math"
 // normal nor evidence a second time: when the window closes, its excess is taken off the longer ones.
 func (a *Agent) Report() { a.Reported |= 1; a.Mix.Told = true }
 
+// Pardon takes back Report for a window that was open at the time: it is learned as it is.
+func (a *Agent) Pardon(until int64) {
+	if until/micros/scaleSeconds[TenMinutes] >= a.Window[TenMinutes] {
+		a.Reported &^= 1
+	}
+	a.dirty = true
+}
+
 // partOfDay is how many seconds of a stream's first day may be missing for it to count as one.
 const partOfDay = 2 * 3600
 

@@ -14,8 +14,10 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/prometheus/client_golang/prometheus/testutil"
 
+	"github.com/astray-dev/astray/detect"
 	"github.com/astray-dev/astray/detect/alert"
 	"github.com/astray-dev/astray/detect/baseline"
+	"github.com/astray-dev/astray/detect/catalog"
 	"github.com/astray-dev/astray/detect/triage"
 	"github.com/astray-dev/astray/ingest/event"
 	"github.com/astray-dev/astray/ingest/pipeline"
@@ -236,5 +238,61 @@ func TestEveryCodeHasARemedy(t *testing.T) {
 		if !regexp.MustCompile("(?m)^\\| `" + c + "` \\| [^|]+ \\| [^|]+ \\|$").MatchString(pages) {
 			t.Errorf("no page has a remedy for %s", c)
 		}
+	}
+}
+
+// A person says of an alert that what the agent did was benign: the engine knows the agent for it and does not tell it again,
+// on another day and at another hour. Without the verdict it does.
+func TestABenignVerdictIsLearned(t *testing.T) {
+	start := noon.Add(-6 * 24 * time.Hour).Truncate(24 * time.Hour)
+	days := func(vouch bool) (alerts []time.Time) {
+		b := &book{}
+		j := newTestJudge(b)
+		e := j.wrap(detect.New(detect.Config{}, catalog.All()...))
+		seen := map[string]bool{}
+		n := 0
+		observe := func(agent int, at time.Time, resource string) {
+			n++
+			e.Observe(&event.Event{ID: fmt.Sprint("e", n), AgentID: fmt.Sprint("agent-", agent), Cohort: "readers", Kind: event.APICall, Access: event.Read,
+				Action: "post.get", Service: "feed", Resource: resource, Time: at.UnixMicro()})
+			e.Alerts(func(a *alert.Alert) {
+				if seen[a.ID] || a.EntityID != "agent-3" {
+					return
+				}
+				seen[a.ID] = true
+				alerts = append(alerts, a.Time)
+				if !vouch {
+					return
+				}
+				b.benign = append(b.benign, triage.Judgement{ID: "1", AlertID: a.ID, AgentID: a.EntityID, Verdict: triage.Benign, Time: noon, From: a.FirstSeen, To: a.LastSeen.Add(time.Hour)})
+			})
+		}
+		judged := false
+		for minute := range 6 * 24 * 60 {
+			at := start.Add(time.Duration(minute) * time.Minute)
+			for agent := range 40 {
+				if (minute*7+agent*13+minute/1440*5)%17 < 1+(agent+minute/60)%2 {
+					observe(agent, at.Add(time.Duration(agent)*time.Second), fmt.Sprint("post/", (minute*31+agent)%97, "x"))
+				}
+			}
+			if from := 4*1440 + 600; minute >= from && minute < from+10 || minute >= from+1440+310 && minute < from+1440+320 {
+				for i := range 5 {
+					observe(3, at.Add(time.Duration(41+i)*time.Second), fmt.Sprint("post/", (minute+i)%97, "x"))
+				}
+			}
+			if len(b.benign) > 0 && !judged && minute%60 == 59 {
+				judged = true
+				if err := j.poll(t.Context()); err != nil {
+					t.Fatal(err)
+				}
+			}
+		}
+		return alerts
+	}
+	if got := days(false); len(got) != 2 {
+		t.Fatalf("without a verdict there are alerts at %v", got)
+	}
+	if got := days(true); len(got) != 1 {
+		t.Errorf("with a verdict on the first there are alerts at %v", got)
 	}
 }
