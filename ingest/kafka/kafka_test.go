@@ -471,6 +471,7 @@ func BenchmarkFetch(b *testing.B) {
 	for name, codec := range map[string]kgo.CompressionCodec{"plain": kgo.NoCompression(), "lz4": kgo.Lz4Compression()} {
 		b.Run(name, func(b *testing.B) {
 			cfg := broker(b, 1)
+			cfg.FetchMaxBytes = 1 << 20 // so that there are many
 			const n = 200_000
 			cl, err := kgo.NewClient(kgo.SeedBrokers(cfg.Brokers...), kgo.DefaultProduceTopic(cfg.Topic), kgo.ProducerBatchCompression(codec), kgo.MaxBufferedRecords(n))
 			if err != nil {
