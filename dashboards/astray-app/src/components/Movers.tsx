@@ -8,7 +8,7 @@ import { PlainTable } from './Section';
 /** The agents whose volume changed most against the time before. */
 export function Movers({ movers }: { movers: FleetNow['movers'] }) {
   if (movers.length === 0) {
-    return <p>Nobody changed much.</p>;
+    return <p>No agent was active in this time.</p>;
   }
   return (
     <PlainTable head={['Agent', 'Cohort', 'Now', 'Before', 'Change', 'Alerts']} label="Top movers">

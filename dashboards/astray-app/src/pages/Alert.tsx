@@ -231,7 +231,7 @@ function Told({ alert, actions, reload }: { alert: AlertDetail; actions: Action[
             <div style={{ minWidth: 0 }}>
               <Shown loaded={chart}>
                 {(c) =>
-                  c.points.length > 0 ? (
+                  c.points.some((p) => p.observed > 0) ? (
                     <BandChart
                       key={c.feature}
                       feature={c.feature}

@@ -16,6 +16,7 @@ import {
   LoadingBar,
   Modal,
   MultiCombobox,
+  TextLink,
   useStyles2,
 } from '@grafana/ui';
 import { api, type Row, type Sparkline as Line, type State } from '../api';
@@ -27,7 +28,7 @@ import { EntityLink } from '../components/EntityLink';
 import { SeverityMark } from '../components/Severity';
 import { Sparkline } from '../components/Sparkline';
 import { toast } from '../components/toast';
-import { paths } from '../constants';
+import { paths, PLUGIN_ID } from '../constants';
 import { ago, count, instant, percent, times, words } from '../format';
 import { safe } from '../text/escape';
 import { AgentText } from '../text/Text';
@@ -735,6 +736,12 @@ function Nothing({
         : view.range !== '1y'
           ? 'Either every agent keeps to its habits, or nothing arrives: the fleet page says how fresh the data is.'
           : 'Nothing was raised in a year. If agents are active, the fleet page shows events per second; if it shows none, check the connection in the configuration.'}
+      {!filtered && (
+        <p>
+          <TextLink href={paths.fleet()}>To the fleet</TextLink> ·{' '}
+          <TextLink href={`/plugins/${PLUGIN_ID}`}>To the configuration</TextLink>
+        </p>
+      )}
     </EmptyState>
   );
 }

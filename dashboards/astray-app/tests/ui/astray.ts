@@ -2,13 +2,21 @@ import { expect, type Page, test as base } from '@playwright/test';
 
 const RESOURCES = '/api/plugins/astray-app/resources';
 
-/** A page that fails its test when the page itself fails: an exception, or an error on the console. */
-export const test = base.extend<{ faults: string[] }>({
+/**
+ * A page that fails its test when the page itself fails: an exception, or an error on the console. With `refusals`,
+ * questions that the backend refuses as bad are no failure, whenever the answer comes.
+ */
+export const test = base.extend<{ faults: string[]; refusals: boolean }>({
+  refusals: [false, { option: true }],
   faults: [
-    async ({ page }, use) => {
+    async ({ page, refusals }, use) => {
       const faults: string[] = [];
       page.on('pageerror', (e) => faults.push(e.message));
-      page.on('console', (m) => m.type() === 'error' && faults.push(m.text()));
+      page.on('console', (m) => {
+        if (m.type() === 'error' && !(refusals && m.text().includes('status of 400'))) {
+          faults.push(m.text());
+        }
+      });
       page.on('dialog', (d) => {
         faults.push(`a dialog came up: ${d.message()}`);
         void d.dismiss();
