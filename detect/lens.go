@@ -276,6 +276,10 @@ func (e *Engine) p(t *track, detector, lens int, raw float64) float64 {
 
 // weigh calibrates a finding of a detector and remembers it for the agent's day.
 func (e *Engine) weigh(t *track, detector int, f *Finding) {
+	if f.Known {
+		f.by, f.logP, f.rank = detector, f.LogP, f.raw()
+		return
+	}
 	i := e.lens(detector, f)
 	if b := calibrate.Bin(f.raw()); b > t.most(i) && (f.Entity == nil || !e.told(f.Entity, detector)) {
 		t.note(i, b)

@@ -29,7 +29,7 @@ func (e *Engine) held(detector int, f *Finding) string {
 		return heldP
 	case f.Hint || e.infos[detector].Ranks:
 		return "it ranks an agent and never alerts by itself"
-	case e.infos[detector].Direct:
+	case e.infos[detector].Direct || f.Known:
 		return ""
 	case e.store.Young() && (f.raw() < coldRaw || f.Own.N < ownWindows):
 		return youngText
@@ -67,6 +67,9 @@ func (e *Engine) Needed(detector string, f *Finding) float64 {
 	for i := range e.infos {
 		if e.infos[i].Name != detector {
 			continue
+		}
+		if f.Known {
+			return -math.Log10(e.threshold)
 		}
 		lo, hi := 0.0, 320.0
 		for range 40 {

@@ -51,6 +51,7 @@ type state struct {
 		Share float32
 	}
 	Carried  [len(carriedScales)]carried
+	Changes  float32 // kinds of operations that change something, of its first day, each less the share of its peers that do it
 	Clock    float32 // how even the agent's calls to its destinations are, mean −log10 p
 	Reported uint8   // bit 0: the open ten-minute window stands in an alert; bit 1: its silence was told
 }

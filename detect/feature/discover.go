@@ -55,6 +55,9 @@ func (s *Store) novel(v *View, a *Agent, ev *event.Event, in *[NumScales]bool, m
 		var share float64
 		v.ActionSurprise, share = s.take(a, h, func(c *Cohort) *Vocabulary { return &c.actions })
 		v.add(in, NewActions, float32(1-share))
+		if ev.Access >= event.Write && v.firstDay() {
+			a.Changes += float32(1 - share)
+		}
 	}
 	if ev.Destination != "" {
 		h := xxhash.Sum64String(ev.Destination)
@@ -69,6 +72,18 @@ func (s *Store) novel(v *View, a *Agent, ev *event.Event, in *[NumScales]bool, m
 		}
 		v.Way, v.Route = a.follow(h, ev.Time/micros, float32(v.DestinationSurprise), before == 0)
 	}
+}
+
+// firstDay says that the agent is not known by a day yet.
+func (v *View) firstDay() bool { return v.Event.Time-v.Agent.First < firstDay*micros }
+
+// Changes is in how many ways an agent of less than a day changes things, with what its peers do left out as far as they
+// do it; 0 at an event that changes nothing.
+func (v *View) Changes() float64 {
+	if v.Event.Access < event.Write || !v.firstDay() {
+		return 0
+	}
+	return float64(v.Agent.Changes)
 }
 
 // take weighs a value that the agent takes up, and counts the agent among its users: surprise is −log10 of the

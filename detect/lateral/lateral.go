@@ -3,6 +3,7 @@
 package lateral
 
 import (
+	"fmt"
 	"math"
 
 	"github.com/astray-dev/astray/detect"
@@ -37,5 +38,28 @@ func (Detector) Examine(s *feature.Store, v *feature.View, dst []detect.Finding)
 	if x := detect.Newness(s, v, feature.NewServices, v.ServiceSurprise); x > 1 {
 		dst = append(dst, detect.Surprise("service_surprise", "a service that neither the agent nor its peers use", v.ServiceSurprise, -x*math.Ln10))
 	}
-	return dst
+	return strange(v, dst)
+}
+
+// The first days of 3,200 agents without an attack, in twelve streams, simulated and recorded, had ten kinds of
+// operations that change something or more in one of 500, none had more, and their tail fell with the sixth power from
+// five on. Streams differ in how many there are to choose from, so the widest decide. What an agent does in its first
+// day there is nothing else to judge by, and neither is there on the first day of a stream.
+const (
+	manyChanges, manyShare = 10, 0.002
+	changesIndex           = 6
+	// changesLeast is from how many on a finding is made: one in 7,500 agents would be there.
+	changesLeast = 15
+)
+
+// strange weighs in how many ways an agent of less than a day changes things that its peers leave alone.
+func strange(v *feature.View, dst []detect.Finding) []detect.Finding {
+	n := v.Changes()
+	if n < changesLeast {
+		return dst
+	}
+	f := detect.Surprise("kinds_of_changes", fmt.Sprintf("%.0f kinds of operations that change something and that its peers hardly use, within a day of the agent's first event", n),
+		n, math.Log(manyShare)-changesIndex*math.Log(n/manyChanges))
+	f.Usual, f.Scale, f.Known = "of 500 agents one begins with as many as ten", feature.Day, true
+	return append(dst, f)
 }
