@@ -55,6 +55,7 @@ type Finding struct {
 	LogP   float64         // natural logarithm of P(at least this much | baseline)
 	Entity *feature.Entity // what misbehaves, nil for the agent of the event
 	Known  bool            // how many agent-days show as much is known beforehand: LogP is taken as it is, from the first day on
+	Direct bool            // it is rare by itself, whatever else its detector looks at: as Info.Direct
 	Hint   bool            // it ranks an agent but does not alert: being unlike others is no misbehaviour
 	Text   string          // what to say instead of the count, without a full stop; "" to say the count
 	Usual  string          // what would have been normal, where no band says so; "" to say how unlikely it is

@@ -100,6 +100,7 @@ type lens struct {
 	name     string
 	scale    feature.Scale
 	kind     feature.EntityKind // of what is shared, NumEntityKinds for what is the agent's
+	direct   bool               // as of the last finding
 	tail     calibrate.Tail
 }
 
@@ -268,7 +269,7 @@ func (e *Engine) p(t *track, detector, lens int, raw float64) float64 {
 	if e.infos[detector].Ranks {
 		return math.Pow(10, -raw)
 	}
-	if e.infos[detector].Direct {
+	if e.infos[detector].Direct || e.lenses[lens].direct {
 		return math.Min(1, directLooks*math.Pow(10, -raw))
 	}
 	return math.Min(1, float64(len(e.of[detector]))*math.Max(e.lenses[lens].tail.P(raw), e.again(t, lens, raw)))
@@ -281,6 +282,7 @@ func (e *Engine) weigh(t *track, detector int, f *Finding) {
 		return
 	}
 	i := e.lens(detector, f)
+	e.lenses[i].direct = f.Direct
 	if b := calibrate.Bin(f.raw()); b > t.most(i) && (f.Entity == nil || !e.told(f.Entity, detector)) {
 		t.note(i, b)
 	}
@@ -306,7 +308,7 @@ func (e *Engine) warm(detector int) bool {
 func (e *Engine) rank(detector, lens int, f *Finding) float64 {
 	score := -f.logP / math.Ln10
 	info := &e.infos[detector]
-	if info.Direct || info.Ranks {
+	if info.Direct || f.Direct || info.Ranks {
 		return score
 	}
 	if beyond := score - math.Log10(e.lenses[lens].tail.Days()+calibrate.PriorDays); beyond > 0 {

@@ -29,7 +29,7 @@ func (e *Engine) held(detector int, f *Finding) string {
 		return heldP
 	case f.Hint || e.infos[detector].Ranks:
 		return "it ranks an agent and never alerts by itself"
-	case e.infos[detector].Direct || f.Known:
+	case e.infos[detector].Direct || f.Direct || f.Known:
 		return ""
 	case e.store.Young() && (f.raw() < coldRaw || f.Own.N < ownWindows):
 		return youngText

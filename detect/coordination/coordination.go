@@ -36,7 +36,7 @@ const settled = 86400
 
 // Examine weighs how many agents share the event's templates, its object and its target.
 func (Detector) Examine(s *feature.Store, v *feature.View, dst []detect.Finding) []detect.Finding {
-	dst = alike(v, dst)
+	dst = reworded(v, alike(v, dst))
 	dst = detect.Crowded(v, v.Object, feature.CrowdAgents, feature.Minute, dst)
 	dst = detect.Crowded(v, v.Object, feature.CrowdAgents, feature.TenMinutes, dst)
 	// A service that is new has no ordinary crowd yet.
@@ -73,6 +73,17 @@ func alike(v *feature.View, dst []detect.Finding) []detect.Finding {
 	if half := (v.NumTemplates + 1) / 2; n >= half {
 		slices.SortFunc(found[:n], func(a, b detect.Finding) int { return cmp.Compare(a.LogP, b.LogP) })
 		dst = append(dst, found[half-1])
+	}
+	return dst
+}
+
+// reworded weighs how many wordings agents gave to one text within an hour and within a day. What many copy word by word
+// is a notice; what everybody words anew was meant not to look like one text.
+func reworded(v *feature.View, dst []detect.Finding) []detect.Finding {
+	for k := range v.Like.Wordings {
+		if r, logP, ok := v.Wordings(k); ok {
+			dst = append(dst, detect.Finding{Reading: r, Entity: v.Like.Entity, Direct: true, LogP: logP})
+		}
 	}
 	return dst
 }

@@ -13,7 +13,7 @@ func (s *Store) cross(v *View, a *Agent, ev *event.Event, sec int64, failed bool
 	sh := s.shared
 	away := s.exchange > 0
 	if away {
-		s.link.Refs, s.link.Keys = s.link.Refs[:0], s.link.Keys[:0]
+		s.link.Refs, s.link.Keys, s.link.Phrases = s.link.Refs[:0], s.link.Keys[:0], s.link.Phrases[:0]
 	}
 	if ev.Service != "" && ev.Service != "unknown" && !failed {
 		key := xxhash.Sum64String(ev.Service)*31 + xxhash.Sum64String(ev.Action)
@@ -99,11 +99,13 @@ func (s *Store) templates(v *View, a *Agent, ev *event.Event, sec int64) {
 		l := &s.link
 		l.Keys = append(l.Keys, s.sig.Keys[:s.sig.N]...)
 		l.Objects, l.ID, l.Object, l.Reply = s.sig.Objects, id, object, reply
+		l.Phrases, l.Wording = append(l.Phrases, s.sig.Phrases[:s.sig.NumPhrases]...), s.sig.Wording
 		return
 	}
 	v.Replied = reply != 0
 	v.Objects = s.sig.Objects
 	s.share(v, a, s.sig.Keys[:s.sig.N], id, object, reply, sec)
+	s.phrases(v, a, s.sig.Phrases[:s.sig.NumPhrases], s.sig.Wording, id, object, reply, sec)
 }
 
 // hasRead reports whether the agent has read the object lately. Resources name their kind before the id

@@ -15,10 +15,11 @@ const (
 	Source                       // a network address
 	Template                     // what texts have in common
 	Drop                         // a destination that came as a surprise to those who write to it
+	Phrase                       // three words of a text's sketch
 	NumEntityKinds
 )
 
-var entityNames = [NumEntityKinds]string{"target", "object", "credential", "source", "template", "destination"}
+var entityNames = [NumEntityKinds]string{"target", "object", "credential", "source", "template", "destination", "phrase"}
 
 // String is the kind's name.
 func (k EntityKind) String() string { return entityNames[k] }
@@ -33,7 +34,7 @@ const (
 	CrowdAgents Crowd = iota // distinct agents in the window
 	CrowdEvents              // events in the window
 	CrowdFresh               // agents that the entity has not seen before
-	CrowdChain               // of a template, agents that passed on what they had read from one who had read it; of a source, agents new to it and away from their own
+	CrowdChain               // of a template or phrase, agents that passed on what they had read from one who had read it; of a source, agents new to it and away from their own
 	NumCrowds
 )
 
@@ -126,17 +127,21 @@ func (l *latest) all() []string {
 // Names returns the names of the agents seen last with the entity, oldest first, at most maxNames.
 func (e *Entity) Names() []string { return e.latest.all() }
 
-// post is a post of a template: the hash of its id, its author, and how far it is from the first.
+// post is a post of a template: the hash of its id, its author, and how far it is from the first. A phrase remembers those
+// by which agents took it up.
 type post struct {
 	id, agent uint32
+	wording   uint32 // of a phrase: hash of the text
+	minute    uint32 // … and when
 	depth     uint8
 }
 
 // waiting is a value seen with one agent.
 type waiting struct {
-	agent  uint32
-	minute uint32
-	posts  [2]uint32
+	agent   uint32
+	minute  uint32
+	posts   [2]uint32
+	wording uint32
 }
 
 // crowdPool is what entities of a kind show.
@@ -170,6 +175,7 @@ type Shared struct {
 	entities table[*Entity]
 	waiting  table[waiting]
 	pools    [NumEntityKinds]crowdPool
+	likeness [len(likenessMinutes)]Moments // other texts that are nearly the same as one, by how far back
 	dirty    bool
 	gone     []uint64 // entities forgotten since the last checkpoint
 
@@ -198,7 +204,7 @@ func (s *Shared) touch(kind EntityKind, key uint64, a *Agent, sec int64, name fu
 			if !ok && s.waiting.len() >= s.maxWaiting {
 				s.sweepWaiting()
 			}
-			if !ok && (kind == Template || kind == Object || kind == Source) {
+			if !ok && (kind == Template || kind == Object || kind == Source || kind == Phrase) {
 				s.pools[kind].single()
 			}
 			before = w.minute
@@ -214,7 +220,7 @@ func (s *Shared) touch(kind EntityKind, key uint64, a *Agent, sec int64, name fu
 		e = &Entity{Kind: kind, Key: key, Name: name(), First: int64(w.minute) * 60, Last: sec, window: [NumScales]int64{-1, -1, -1, -1}}
 		for _, p := range w.posts {
 			if p != 0 {
-				e.posts = append(e.posts, post{id: p, agent: w.agent})
+				e.posts = append(e.posts, post{id: p, agent: w.agent, wording: w.wording, minute: w.minute})
 			}
 		}
 		s.entities.set(key, e)

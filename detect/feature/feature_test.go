@@ -143,7 +143,79 @@ func shared(a, b string) int {
 			n++
 		}
 	}
+	phrases := 0
+	for _, k := range x.Phrases[:x.NumPhrases] {
+		if slices.Contains(y.Phrases[:y.NumPhrases], k) {
+			phrases++
+		}
+	}
+	if x.NumPhrases >= minPhrases && 2*phrases >= x.NumPhrases {
+		n += phrases
+	}
 	return n
+}
+
+// What share of a text's phrases another has is in the mean the share of its shingles that it has (Broder 1997), so that
+// half of them tell texts that were worded anew from texts on the same subject.
+func TestPhrasesAreSharedAsShinglesAre(t *testing.T) {
+	r := rand.New(rand.NewPCG(1, 2))
+	word := func() string {
+		return fmt.Sprintf("w%c%c%c", 'a'+rune(r.IntN(26)), 'a'+rune(r.IntN(26)), 'a'+rune(r.IntN(26)))
+	}
+	var m masker
+	for _, changed := range []int{0, 1, 2, 4} {
+		jaccard, shared, alike := 0.0, 0.0, 0
+		const n = 2000
+		for range n {
+			a := make([]string, 24)
+			for i := range a {
+				a[i] = word()
+			}
+			b := slices.Clone(a)
+			for range changed {
+				b[r.IntN(len(b))] = word()
+			}
+			shingles := map[string]int{}
+			for k, x := range [][]string{a, b} {
+				for i := range len(x) - 2 {
+					shingles[strings.Join(x[i:i+3], " ")] |= 1 << k
+				}
+			}
+			both := 0
+			for _, in := range shingles {
+				if in == 3 {
+					both++
+				}
+			}
+			jaccard += float64(both) / float64(len(shingles)) / n
+			var x, y Signature
+			m.sign(strings.Join(a, " "), &x)
+			m.sign(strings.Join(b, " "), &y)
+			same := 0
+			for _, k := range x.Phrases[:x.NumPhrases] {
+				if slices.Contains(y.Phrases[:y.NumPhrases], k) {
+					same++
+				}
+			}
+			shared += float64(same) / float64(x.NumPhrases) / n
+			if 2*same >= x.NumPhrases {
+				alike++
+			}
+			if (x.Wording == y.Wording) != (both == len(shingles)) {
+				t.Fatalf("%q and %q: wordings %x and %x", a, b, x.Wording, y.Wording)
+			}
+		}
+		if math.Abs(shared-jaccard) > 0.04 {
+			t.Errorf("%d of 24 words changed: %.2f of the phrases are shared, of the shingles %.2f", changed, shared, jaccard)
+		}
+		if changed == 1 && alike < n*9/10 {
+			t.Errorf("a word of 24 changed: %d of %d are told to be nearly the same", alike, n)
+		}
+	}
+	var x Signature
+	if m.sign("a text of ten words is nearly the same by chance", &x); x.NumPhrases > 0 {
+		t.Errorf("a short text has %d phrases", x.NumPhrases)
+	}
 }
 
 func TestTemplatesSurviveTheirVariableParts(t *testing.T) {

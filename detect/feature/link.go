@@ -2,7 +2,6 @@ package feature
 
 import (
 	"encoding/binary"
-	"encoding/hex"
 	"math"
 	"strings"
 
@@ -29,7 +28,8 @@ type Link struct {
 
 	// Of a text: the keys of its templates, the hashes of its own id, object and what it answers, and of what the agent
 	// has read lately.
-	Keys              []uint64
+	Keys, Phrases     []uint64
+	Wording           uint32 // of the text, 0 without phrases
 	Objects           uint16
 	ID, Object, Reply uint32
 	Reads             [8]uint32
@@ -57,11 +57,11 @@ func (s *Store) SetExchange(partitions int) { s.exchange = partitions }
 // valid inside yield.
 func (s *Store) Links(yield func(partition int, data []byte)) {
 	l := &s.link
-	if s.exchange == 0 || len(l.Refs) == 0 && len(l.Keys) == 0 {
+	if s.exchange == 0 || len(l.Refs) == 0 && !l.text() {
 		return
 	}
 	n := uint64(s.exchange)
-	refs, keys := l.Refs, l.Keys
+	refs, keys, phrases := l.Refs, l.Keys, l.Phrases
 	done := uint64(0) // bit set of refs that were sent
 	for i := -1; i < len(refs); i++ {
 		var at uint64 = textRoute
@@ -78,17 +78,20 @@ func (s *Store) Links(yield func(partition int, data []byte)) {
 				done |= 1 << j
 			}
 		}
-		l.Refs, l.Keys = s.mates, nil
+		l.Refs, l.Keys, l.Phrases = s.mates, nil, nil
 		if at == textRoute && i < 0 {
-			l.Keys = keys
+			l.Keys, l.Phrases = keys, phrases
 		}
-		if len(l.Refs) > 0 || len(l.Keys) > 0 {
+		if len(l.Refs) > 0 || l.text() {
 			s.linkBuf = l.Append(s.linkBuf[:0])
 			yield(int(at), s.linkBuf)
 		}
 	}
-	l.Refs, l.Keys = refs, keys
+	l.Refs, l.Keys, l.Phrases = refs, keys, phrases
 }
+
+// text reports whether the link says something of a text.
+func (l *Link) text() bool { return len(l.Keys) > 0 || len(l.Phrases) > 0 }
 
 // refer notes that the event bears on something.
 func (s *Store) refer(kind EntityKind, key uint64, name string) {
@@ -109,7 +112,7 @@ func first(before uint32, sec int64, sc Scale) bool {
 // an hour of the agent's use, an operation and an object once a minute.
 func (s *Store) refers(v *View, a *Agent, ev *event.Event) {
 	l := &s.link
-	if len(l.Refs) == 0 && len(l.Keys) == 0 {
+	if len(l.Refs) == 0 && !l.text() {
 		return
 	}
 	l.Time, l.EventID, l.AgentID, l.Cohort = ev.Time, ev.ID, ev.AgentID, a.Cohort.Name
@@ -118,7 +121,7 @@ func (s *Store) refers(v *View, a *Agent, ev *event.Event) {
 	if w := moved(v, a); w > 0 {
 		l.Weight = uint8(100*w + 0.5)
 	}
-	if len(l.Keys) > 0 {
+	if l.text() {
 		l.Reads = a.Reads
 	}
 }
@@ -169,10 +172,11 @@ func (s *Store) Join(l *Link) *View {
 			}
 		}
 	}
-	if len(l.Keys) > 0 {
+	if l.text() {
 		s.joined.Kind = event.Post
 		v.Objects, v.Replied = l.Objects, l.Reply != 0
 		s.share(v, a, l.Keys, l.ID, l.Object, l.Reply, sec)
+		s.phrases(v, a, l.Phrases, l.Wording, l.ID, l.Object, l.Reply, sec)
 	}
 	return v
 }
@@ -183,9 +187,7 @@ func (r *Ref) name() string { return r.Name }
 func (s *Store) share(v *View, a *Agent, keys []uint64, id, object, reply uint32, sec int64) {
 	author := uint32(a.Key>>32) | 1
 	for _, key := range keys {
-		e, _, _ := s.shared.touch(Template, key, a, sec, func() string {
-			return "tpl_" + hex.EncodeToString([]byte{byte(key >> 56), byte(key >> 48), byte(key >> 40), byte(key >> 32), byte(key >> 24), byte(key >> 16)})
-		})
+		e, _, _ := s.shared.touch(Template, key, a, sec, func() string { return templateName(key) })
 		if e == nil {
 			k := Template.key(key)
 			w := s.shared.waiting.get(k)
@@ -214,7 +216,7 @@ func (s *Store) share(v *View, a *Agent, keys []uint64, id, object, reply uint32
 			if len(e.posts) >= maxPosts {
 				e.posts = e.posts[:copy(e.posts, e.posts[1:])]
 			}
-			e.posts = append(e.posts, post{p, author, depth})
+			e.posts = append(e.posts, post{id: p, agent: author, depth: depth})
 		}
 		v.Templates[v.NumTemplates] = e
 		v.NumTemplates++
@@ -246,6 +248,7 @@ const (
 	linkFresh = 1 << (NumOrigins + iota)
 	linkReturned
 	linkText
+	linkPhrases
 )
 
 // Append writes the link.
@@ -266,11 +269,14 @@ func (l *Link) Append(dst []byte) []byte {
 	if l.Returned {
 		flags |= linkReturned
 	}
-	if len(l.Keys) > 0 {
+	if l.text() {
 		flags |= linkText
 	}
+	if len(l.Phrases) > 0 {
+		flags |= linkPhrases
+	}
 	dst = binary.AppendUvarint(dst, flags)
-	if flags&^linkText != 0 {
+	if flags&^(linkText|linkPhrases) != 0 {
 		dst = binary.LittleEndian.AppendUint32(dst, math.Float32bits(l.OriginLogP))
 		dst = append(dst, l.Weight)
 	}
@@ -294,6 +300,13 @@ func (l *Link) Append(dst []byte) []byte {
 			dst = binary.LittleEndian.AppendUint32(dst, h)
 		}
 	}
+	if flags&linkPhrases != 0 {
+		dst = binary.AppendUvarint(dst, uint64(len(l.Phrases)))
+		for _, k := range l.Phrases {
+			dst = binary.LittleEndian.AppendUint64(dst, k)
+		}
+		dst = binary.LittleEndian.AppendUint32(dst, l.Wording)
+	}
 	return dst
 }
 
@@ -303,7 +316,7 @@ const maxLinkName = 1 << 20
 // Decode reads what Append wrote, reusing the slices of l.
 func (l *Link) Decode(src []byte) error {
 	d := &decoder{src: src}
-	*l = Link{Refs: l.Refs[:0], Keys: l.Keys[:0]}
+	*l = Link{Refs: l.Refs[:0], Keys: l.Keys[:0], Phrases: l.Phrases[:0]}
 	l.Time = d.varint()
 	l.EventID, l.AgentID, l.Cohort = d.string(maxLinkName), d.string(maxLinkName), d.string(maxLinkName)
 	flags := d.uvarint()
@@ -311,7 +324,7 @@ func (l *Link) Decode(src []byte) error {
 		l.OriginNew[p] = flags&(1<<p) != 0
 	}
 	l.OriginFresh, l.Returned = flags&linkFresh != 0, flags&linkReturned != 0
-	if flags&^linkText != 0 {
+	if flags&^(linkText|linkPhrases) != 0 {
 		l.OriginLogP = math.Float32frombits(d.uint32())
 		l.Weight = d.byte()
 	}
@@ -338,6 +351,15 @@ func (l *Link) Decode(src []byte) error {
 		for i := range l.Reads {
 			l.Reads[i] = d.uint32()
 		}
+	}
+	if flags&linkPhrases != 0 {
+		if n = d.uvarint(); n > sketchBins {
+			d.fail("number of phrases")
+		}
+		for i := uint64(0); i < n && d.err == nil; i++ {
+			l.Phrases = append(l.Phrases, d.uint64())
+		}
+		l.Wording = d.uint32()
 	}
 	if d.err == nil && len(d.src) > 0 {
 		d.fail("length: bytes are left over")

@@ -28,6 +28,9 @@ func TestLinksComeBackAsTheyWere(t *testing.T) {
 		if l.Keys = rapid.SliceOfN(rapid.Uint64(), 0, 6).Draw(t, "keys"); len(l.Keys) > 0 {
 			l.Objects, l.ID, l.Reply, l.Reads[3] = rapid.Uint16().Draw(t, "objects"), rapid.Uint32().Draw(t, "id"), rapid.Uint32().Draw(t, "reply"), 7
 		}
+		if l.Phrases = rapid.SliceOfN(rapid.Uint64(), 0, 8).Draw(t, "phrases"); len(l.Phrases) > 0 {
+			l.Wording, l.ID = rapid.Uint32().Draw(t, "wording"), 3
+		}
 		b := l.Append(nil)
 		var got feature.Link
 		if err := got.Decode(b); err != nil {
@@ -43,7 +46,7 @@ func TestLinksComeBackAsTheyWere(t *testing.T) {
 }
 
 func FuzzLink(f *testing.F) {
-	l := feature.Link{Time: 5, AgentID: "a", OriginFresh: true, Refs: []feature.Ref{{Kind: feature.Credential, Key: 7, Name: "k"}}, Keys: []uint64{1, 2}}
+	l := feature.Link{Time: 5, AgentID: "a", OriginFresh: true, Refs: []feature.Ref{{Kind: feature.Credential, Key: 7, Name: "k"}}, Keys: []uint64{1, 2}, Phrases: []uint64{1, 2, 3, 4}, Wording: 9}
 	f.Add(l.Append(nil))
 	f.Fuzz(func(t *testing.T, src []byte) {
 		var got feature.Link

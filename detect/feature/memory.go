@@ -12,7 +12,7 @@ import (
 // Bounds of what agents share when there is no other limit.
 const (
 	entityBytes  = 1300 // about what an entity takes
-	waitingBytes = 48
+	waitingBytes = 52
 	maxCohorts   = 4096 // names of cohorts; agents of further ones are of the one without a name
 )
 

@@ -256,12 +256,12 @@ func (s *Store) decodeFleet(d *decoder) {
 }
 
 func (s *Shared) append(dst []byte) []byte {
-	dst = fixed(dst, &s.pools)
+	dst = fixed(fixed(dst, &s.pools), &s.likeness)
 	dst = binary.AppendUvarint(dst, uint64(s.waiting.len()))
 	for _, k := range s.waiting.sorted() {
 		w := s.waiting.get(k)
 		dst = binary.LittleEndian.AppendUint64(dst, k)
-		for _, x := range [...]uint32{w.agent, w.minute, w.posts[0], w.posts[1]} {
+		for _, x := range [...]uint32{w.agent, w.minute, w.posts[0], w.posts[1], w.wording} {
 			dst = binary.AppendUvarint(dst, uint64(x))
 		}
 	}
@@ -270,6 +270,7 @@ func (s *Shared) append(dst []byte) []byte {
 
 func (s *Shared) decode(d *decoder) {
 	d.fixed(&s.pools)
+	d.fixed(&s.likeness)
 	n := d.uvarint()
 	if n > maxWaiting+1 {
 		d.fail("number of waiting values")
@@ -277,7 +278,7 @@ func (s *Shared) decode(d *decoder) {
 	}
 	for range n {
 		k := d.uint64()
-		s.waiting.set(k, waiting{uint32(d.uvarint()), uint32(d.uvarint()), [2]uint32{uint32(d.uvarint()), uint32(d.uvarint())}})
+		s.waiting.set(k, waiting{uint32(d.uvarint()), uint32(d.uvarint()), [2]uint32{uint32(d.uvarint()), uint32(d.uvarint())}, uint32(d.uvarint())})
 	}
 }
 
@@ -302,7 +303,10 @@ func (e *Entity) append(dst []byte) []byte {
 	}
 	dst = binary.AppendUvarint(dst, uint64(len(e.posts)))
 	for _, p := range e.posts {
-		dst = append(binary.LittleEndian.AppendUint32(binary.LittleEndian.AppendUint32(dst, p.id), p.agent), p.depth)
+		for _, x := range [...]uint32{p.id, p.agent, p.wording, p.minute} {
+			dst = binary.LittleEndian.AppendUint32(dst, x)
+		}
+		dst = append(dst, p.depth)
 	}
 	if e.cargo == nil {
 		return append(dst, 0)
@@ -343,7 +347,7 @@ func (e *Entity) decode(d *decoder) {
 		return
 	}
 	for range n {
-		e.posts = append(e.posts, post{d.uint32(), d.uint32(), d.byte()})
+		e.posts = append(e.posts, post{d.uint32(), d.uint32(), d.uint32(), d.uint32(), d.byte()})
 	}
 	if d.byte() != 0 {
 		e.cargo = &cargo{}

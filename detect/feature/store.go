@@ -90,8 +90,9 @@ type View struct {
 	Templates                                [maxTemplates]*Entity
 	NumTemplates                             int    // keys of the text; nil where no other agent has used one
 	Objects                                  uint16 // those of structured objects
-	SinceStart                               int64  // seconds since the first event of the stream
-	Replied                                  bool   // the text answers another: likeness has a reason
+	Like                                     Likeness
+	SinceStart                               int64 // seconds since the first event of the stream
+	Replied                                  bool  // the text answers another: likeness has a reason
 
 	// Linked says that the view is of a link: the agent is a stand-in, and only what agents share is to be judged.
 	Linked bool
@@ -118,6 +119,7 @@ type Store struct {
 	view     View
 	mask     masker
 	sig      Signature
+	near     []candidate
 	closed   []*Agent // whose hour has closed since Closed was called
 	now      int64    // latest event time, microseconds
 	scanned  int64
@@ -174,7 +176,7 @@ func (s *Store) Bytes() int64 {
 		e := *p
 		n += int64(unsafe.Sizeof(*e)) + int64(e.members.bytes()+24*cap(e.posts)+20*cap(e.latest.names)+len(e.Name))
 	}
-	return n + int64(len(s.shared.waiting.slots))*24
+	return n + int64(len(s.shared.waiting.slots))*32
 }
 
 // Len is the number of agents held.

@@ -9,17 +9,18 @@ import (
 // Text is split into segments (lines and sentences), each with its variable parts masked: numbers, words that mix letters
 // with digits or are long without a vowel's rhythm (ids, addresses, hashes), links, mentions, and quoted values. What
 // two texts share after that is their template. Beside the segments, the whole text gets a sketch: one-permutation
-// MinHash over shingles of three masked words (Li, Owen, Zhang 2012), cut into bands for look-up (Leskovec et al.,
-// Mining of Massive Datasets, ch. 3), which finds paraphrases that share most but not all of a segment.
+// MinHash over shingles of three masked words (Li, Owen, Zhang 2012). Each minimum is a phrase of its own: two texts share
+// one with the probability that is their Jaccard similarity, and half of a text's phrases are shared by those that are
+// nearly the same, whatever words an author adds, leaves out or exchanges; one phrase alone says nothing.
 const (
 	maxText      = 4096 // bytes looked at
 	minSegment   = 24   // bytes of masked text below which a segment says too little
 	minWords     = 4    // words below which it does as well, unless it is structured
 	maxSegments  = 4
 	maxObjects   = 2 // structured objects, which have places of their own: they often stand at the end
-	sketchBins   = 12
-	bandRows     = 2
-	maxTemplates = maxSegments + maxObjects + sketchBins/bandRows
+	sketchBins   = 8
+	minShingles  = 12 // of a text that is sketched: shorter ones are alike by chance
+	maxTemplates = maxSegments + maxObjects
 )
 
 // Signature is the keys under which a text's templates are found.
@@ -27,6 +28,10 @@ type Signature struct {
 	Keys    [maxTemplates]uint64
 	N       int
 	Objects uint16 // bit set of the keys that are of structured objects
+
+	Phrases    [sketchBins]uint64
+	NumPhrases int
+	Wording    uint32 // hash of all masked words
 }
 
 type masker struct {
@@ -37,7 +42,7 @@ type masker struct {
 
 // sign computes the signature of a text. It allocates nothing.
 func (m *masker) sign(text string, sig *Signature) {
-	sig.N, sig.Objects = 0, 0
+	sig.N, sig.Objects, sig.NumPhrases, sig.Wording = 0, 0, 0, 0
 	m.nwords = 0
 	if len(text) > maxText {
 		text = text[:maxText]
@@ -154,7 +159,7 @@ func (m *masker) sign(text string, sig *Signature) {
 		}
 	}
 	flush()
-	m.bands(sig)
+	m.sketch(sig)
 }
 
 // object reads a flat JSON object at the start of text: where it ends, and a key made of its keys.
@@ -191,33 +196,33 @@ func object(text string) (end int, key uint64, ok bool) {
 	return 0, 0, false
 }
 
-// bands sketches the shingles of three words and adds the keys of the sketch's bands.
-func (m *masker) bands(sig *Signature) {
-	if m.nwords < 8 {
+// sketch takes the phrases out of the shingles of three words: the least hash of each bin.
+func (m *masker) sketch(sig *Signature) {
+	if m.nwords < minShingles+2 {
 		return
 	}
 	var mins [sketchBins]uint64
 	for i := range mins {
 		mins[i] = ^uint64(0)
 	}
+	wording := uint64(0)
 	for i := 0; i+2 < m.nwords; i++ {
 		h := bits.RotateLeft64(m.words[i]*0x9e3779b97f4a7c15, 31) ^ bits.RotateLeft64(m.words[i+1]*0xc2b2ae3d27d4eb4f, 17) ^ m.words[i+2]
 		h *= 0x9e3779b97f4a7c15
 		h ^= h >> 29
+		wording = bits.RotateLeft64(wording, 5)*0x9e3779b97f4a7c15 ^ h
 		bin, _ := bits.Mul64(h, sketchBins)
 		h *= 0xbf58476d1ce4e5b9
 		h ^= h >> 32
-		if h < mins[bin] {
-			mins[bin] = h
+		mins[bin] = min(mins[bin], h)
+	}
+	for b, h := range mins {
+		if h != ^uint64(0) {
+			sig.Phrases[sig.NumPhrases] = h + uint64(b)
+			sig.NumPhrases++
 		}
 	}
-	for b := 0; b < sketchBins; b += bandRows {
-		if mins[b] == ^uint64(0) || mins[b+1] == ^uint64(0) {
-			continue
-		}
-		sig.Keys[sig.N] = (mins[b]*0x9e3779b97f4a7c15 ^ mins[b+1]) + uint64(b)
-		sig.N++
-	}
+	sig.Wording = uint32(wording>>32) | 1
 }
 
 func wordByte(c byte) bool {

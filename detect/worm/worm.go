@@ -40,5 +40,8 @@ func (Detector) Examine(s *feature.Store, v *feature.View, dst []detect.Finding)
 			dst = detect.Crowded(v, e, feature.CrowdChain, sc, dst)
 		}
 	}
+	for _, sc := range [...]feature.Scale{feature.Hour, feature.Day} {
+		dst = detect.Crowded(v, v.Like.Entity, feature.CrowdChain, sc, dst)
+	}
 	return dst
 }
