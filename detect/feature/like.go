@@ -29,6 +29,10 @@ var likenessMinutes = [...]uint32{60, 1440}
 var likenessScales = [...]Scale{Hour, Day}
 
 const (
+	// fewWordings come about by themselves: ten agents that give the same advice within hours, in words of their own here and
+	// there, reach four.
+	fewWordings = 5
+
 	popularity = 4 // chosen on worlds of seeds 1–3, 21 and 22, where 3 finds one fewer of 30 campaigns and neither has a false alert
 	minPhrases = 4 // of a text, to tell that half of them are shared
 	// likenessMemory is after how many texts an old one has lost its weight in what is usual.
@@ -174,7 +178,7 @@ func (s *Store) alike(v *View, near []candidate, wording, minute uint32, depth u
 func (v *View) Wordings(k int) (r Reading, logP float64, ok bool) {
 	m := v.Shared.likeness[k]
 	n, usual := float64(v.Like.Wordings[k]), v.Like.Usual[k]
-	if n < 3 || n <= usual || m.N < minWindows || v.SinceStart < settling || v.Like.Entity == nil {
+	if n < fewWordings || n <= usual || m.N < minWindows || v.SinceStart < settling || v.Like.Entity == nil {
 		return r, 0, false
 	}
 	r = Reading{Name: "wordings_of_one_text", Scale: likenessScales[k], Observed: n, Peers: m}

@@ -60,6 +60,6 @@ func strange(v *feature.View, dst []detect.Finding) []detect.Finding {
 	}
 	f := detect.Surprise("kinds_of_changes", fmt.Sprintf("%.0f kinds of operations that change something and that its peers hardly use, within a day of the agent's first event", n),
 		n, math.Log(manyShare)-changesIndex*math.Log(n/manyChanges))
-	f.Usual, f.Scale, f.Known = "of 500 agents one begins with as many as ten", feature.Day, true
+	f.Usual, f.Scale, f.Known = "fewer than 10 would have been normal: of 500 agents one begins with as many", feature.Day, true
 	return append(dst, f)
 }
