@@ -344,7 +344,7 @@ func (e *Engine) silences(ev *event.Event) {
 			EntityKind: alert.KindAgent, EntityID: s.Agent.ID, AgentIDs: []string{s.Agent.ID}, Cohort: s.Agent.Cohort.Name,
 			PValue: p, Score: -math.Log10(math.Max(p, 1e-300)), Confidence: confidence(p, e.threshold), BaselineVersion: "1",
 			Title: fmt.Sprintf(info.Title, quoted(s.Agent.ID)), EventIDs: []string{}, Revision: 1,
-			Reason: fmt.Sprintf("No event for %s; in %s pauses before, the longest was %s. %s", span(s.Pause), number(float64(s.Pauses)), span(s.Usual), info.Next),
+			Reason: fmt.Sprintf("No event for %s; in %s pauses before, the longest was %s. %s", span(s.Pause), Number(float64(s.Pauses)), span(s.Usual), info.Next),
 			Evidence: []alert.Evidence{{Feature: "pause_seconds", Observed: math.Round(s.Pause), Expected: math.Round(s.Usual), Upper: math.Round(s.Usual),
 				PValue: math.Exp(logP), WindowSeconds: int64(s.Pause)}},
 		}

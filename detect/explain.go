@@ -104,30 +104,30 @@ func reason(fs []Finding, info Info, v *feature.View, e *feature.Entity) string 
 	case f.Variance == 0 && f.Usual != "":
 		fmt.Fprintf(&b, "; %s", f.Usual)
 	case f.Variance == 0:
-		fmt.Fprintf(&b, "; its own past and its peers' make that a chance of 1 in %s", odds(f.LogP))
+		fmt.Fprintf(&b, "; its own past and its peers' make that a chance of %s", odds(f.LogP))
 	case e != nil:
 		lo, hi := tail.CountBand(0.95, f.Mean, f.Variance)
-		fmt.Fprintf(&b, "; %s (95 %%: %s–%s)", number(f.Mean), number(lo), number(hi))
+		fmt.Fprintf(&b, "; %s (95 %%: %s–%s)", Number(f.Mean), Number(lo), Number(hi))
 		b.WriteString(" would have been normal")
 		if n := e.Members(); n > 1 && e.Kind != feature.Target {
-			fmt.Fprintf(&b, ", %s agents are known to take part", number(float64(n)))
+			fmt.Fprintf(&b, ", %s agents are known to take part", Number(float64(n)))
 		}
 	case f.Own.N >= 6:
 		lo, hi := tail.CountBand(0.95, f.Mean, f.Variance)
-		fmt.Fprintf(&b, "; this agent's own past says %s (95 %%: %s–%s)", number(f.Mean), number(lo), number(hi))
+		fmt.Fprintf(&b, "; this agent's own past says %s (95 %%: %s–%s)", Number(f.Mean), Number(lo), Number(hi))
 		if f.Peers.N >= 20 {
-			fmt.Fprintf(&b, ", its cohort %s", number(float64(f.Peers.Mean)))
+			fmt.Fprintf(&b, ", its cohort %s", Number(float64(f.Peers.Mean)))
 		}
 	default:
 		lo, hi := tail.CountBand(0.95, f.Mean, f.Variance)
-		fmt.Fprintf(&b, "; agents of its kind show %s (95 %%: %s–%s), and it has hardly a past of its own", number(f.Mean), number(lo), number(hi))
+		fmt.Fprintf(&b, "; agents of its kind show %s (95 %%: %s–%s), and it has hardly a past of its own", Number(f.Mean), Number(lo), Number(hi))
 	}
 	b.WriteString(". ")
 	if len(best) > 1 {
 		g := best[1]
 		fmt.Fprintf(&b, "Also %s", phrase(g))
 		if g.Variance > 0 {
-			fmt.Fprintf(&b, " where %s were expected", number(g.Mean))
+			fmt.Fprintf(&b, " where %s were expected", Number(g.Mean))
 		}
 		b.WriteString(". ")
 	}
@@ -140,17 +140,17 @@ func capital(s string) string {
 	return string(unicode.ToUpper(r)) + s[n:]
 }
 
-// odds is the inverse of a probability, given as a natural logarithm, as a person writes it.
+// odds is a probability, given as a natural logarithm, as a person says it.
 func odds(logP float64) string {
 	switch x := math.Exp(-logP); {
 	case x < 1e6:
-		return number(math.Pow(10, math.Floor(math.Log10(x))) * math.Round(x/math.Pow(10, math.Floor(math.Log10(x)))))
+		return "1 in " + Number(math.Pow(10, math.Floor(math.Log10(x)))*math.Round(x/math.Pow(10, math.Floor(math.Log10(x)))))
 	case x < 1e9:
-		return number(math.Round(x/1e6)) + " million"
+		return "1 in " + Number(math.Round(x/1e6)) + " million"
 	case x < 1e12:
-		return number(math.Round(x/1e9)) + " billion"
+		return "1 in " + Number(math.Round(x/1e9)) + " billion"
 	}
-	return fmt.Sprintf("10^%.0f", -logP/math.Ln10)
+	return "less than 1 in a trillion" // no past is long enough to tell such chances apart
 }
 
 func phrase(f Finding) string {
@@ -161,15 +161,15 @@ func phrase(f Finding) string {
 	if observed >= 1 {
 		observed = math.Round(observed) // what is counted comes whole, though a window lets go of it by and by
 	}
-	return fmt.Sprintf("%s %s in %s", number(observed), strings.ReplaceAll(f.Name, "_", " "), window(f.Scale))
+	return fmt.Sprintf("%s %s in %s", Number(observed), strings.ReplaceAll(f.Name, "_", " "), window(f.Scale))
 }
 
 func window(s feature.Scale) string {
 	return [...]string{"a minute", "10 minutes", "an hour", "a day"}[s]
 }
 
-// number is how a person writes it: grouped thousands, two digits that matter below ten.
-func number(x float64) string {
+// Number is a number as a person writes it: grouped thousands, two digits that matter below ten.
+func Number(x float64) string {
 	if x < 10 && x != math.Trunc(x) {
 		return fmt.Sprintf("%.2g", x)
 	}

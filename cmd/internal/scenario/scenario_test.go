@@ -110,7 +110,7 @@ func checkExplanation(t *testing.T, a *alert.Alert) {
 var (
 	sentenceEnd = regexp.MustCompile(`\.( |$)`)
 	number      = regexp.MustCompile(`[0-9]`)
-	normal      = regexp.MustCompile(`past says|would have been normal|of its kind show|a chance of 1 in|is harmless once in|the longest was`)
+	normal      = regexp.MustCompile(`past says|would have been normal|of its kind show|a chance of (less than )?1 in|is harmless once in|the longest was`)
 )
 
 // Each detector has a scenario in which it catches, and two in which it stays silent, in its own directory. One that only
