@@ -112,6 +112,9 @@ func reason(fs []Finding, info Info, v *feature.View, e *feature.Entity) string 
 		if n := e.Members(); n > 1 && e.Kind != feature.Target {
 			fmt.Fprintf(&b, ", %s agents are known to take part", Number(float64(n)))
 		}
+	case f.Whose != "":
+		lo, hi := tail.CountBand(0.95, f.Mean, f.Variance)
+		fmt.Fprintf(&b, "; %s (95 %%: %s–%s) are usual for %s, and most are this agent's", Number(f.Mean), Number(lo), Number(hi), f.Whose)
 	case f.Own.N >= 6:
 		lo, hi := tail.CountBand(0.95, f.Mean, f.Variance)
 		fmt.Fprintf(&b, "; this agent's own past says %s (95 %%: %s–%s)", Number(f.Mean), Number(lo), Number(hi))

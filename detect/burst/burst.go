@@ -31,8 +31,23 @@ func (Detector) Info() detect.Info {
 func (Detector) Examine(s *feature.Store, v *feature.View, dst []detect.Finding) []detect.Finding {
 	dst = detect.Counts(s, v, feature.Events, dst)
 	dst = detect.Counts(s, v, feature.Repeats, dst)
-	if r, ok := v.Flood(s); ok {
-		dst = detect.Weigh(s, v, r, dst)
-	}
+	dst = flood(s, v, dst)
 	return detect.Counts(s, v, feature.Posts, dst)
+}
+
+// flood weighs what comes at the target in a minute. What an agent is wont to do floods nothing: that the agent departs from its
+// own ways is half of the evidence, and the weaker half counts.
+func flood(s *feature.Store, v *feature.View, dst []detect.Finding) []detect.Finding {
+	r, ok := v.Flood(s)
+	if !ok {
+		return dst
+	}
+	own, ok := s.Read(v, feature.Repeats, feature.Minute)
+	if !ok {
+		return dst
+	}
+	n := len(dst)
+	dst = detect.Weigh(s, v, own, detect.Weigh(s, v, r, dst))
+	dst[n].LogP = max(dst[n].LogP, dst[n+1].LogP)
+	return dst[:n+1]
 }

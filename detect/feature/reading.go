@@ -12,7 +12,7 @@ func (v *View) Flood(s *Store) (Reading, bool) {
 		return Reading{}, false
 	}
 	r, ok := s.shared.Read(v.Target, CrowdEvents, Minute)
-	r.Name, r.cell = "events_at_the_target", floodCell
+	r.Name, r.Whose, r.cell = "events_at_the_target", "it", floodCell
 	return r, ok
 }
 
@@ -42,6 +42,8 @@ type Reading struct {
 
 	// LogMean and LogSD are those of the logarithm of an amount; LogSD is 0 for a count.
 	LogMean, LogSD float64
+
+	Whose string // what the entity is when it is not whom the alert is about, as it follows "usual for"
 
 	cell int // place among the tides of its groups
 }
