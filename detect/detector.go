@@ -35,6 +35,7 @@ type Info struct {
 	Direct     bool   // what it reports is rare by itself: its probability is taken as it is
 	Cause      bool   // it tells why an agent misbehaves: with less evidence it still names what others found
 	General    bool   // other behaviours show it as well: it names an episode only when it is by far the clearest
+	Amounts    bool   // it weighs how much of a thing is done, of which there is more now and then for good reasons
 	Ranks      bool   // it ranks and never alerts: it takes no share of the budget
 	Across     Across // whether what it looks at crosses agents
 	Where      string // SQL condition on events that narrows an entity's events to the behaviour's; empty for all
@@ -87,7 +88,19 @@ func Count(s *feature.Store, v *feature.View, f feature.Feature, sc feature.Scal
 
 // Weigh appends the finding of a reading, with what the agent's peers show at the same time allowed for.
 func Weigh(s *feature.Store, v *feature.View, r feature.Reading, dst []Finding) []Finding {
-	return append(dst, Finding{Reading: r, LogP: s.Weigh(v, &r, logSF(&r)), Share: v.Agent.Share(&r)})
+	return WeighAs(s, v, r, r.Observed, dst)
+}
+
+// WeighAs is Weigh for a reading of which only so much counts; it is shown as it is. Nothing is appended where too little counts to be
+// remarkable.
+func WeighAs(s *feature.Store, v *feature.View, r feature.Reading, counted float64, dst []Finding) []Finding {
+	shown := r.Observed
+	if r.Observed = counted; counted < shown && counted <= r.Mean {
+		return dst
+	}
+	f := Finding{Reading: r, LogP: s.Weigh(v, &r, logSF(&r)), Share: v.Agent.Share(&r)}
+	f.Observed = shown
+	return append(dst, f)
 }
 
 // logSF is the logarithm of the probability of as much as the reading shows.

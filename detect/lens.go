@@ -108,10 +108,11 @@ type lens struct {
 func (l *lens) compares(info Info) bool { return info.Daily && l.scale == feature.Day }
 
 // Shapes of the tails (calibrate.Tail), by the excesses of quiet worlds over what an exponential tail allows, pooled over a
-// detector's lenses: most are exponential or lighter. What anybody may do for good reasons has a heavier one, and so have
-// days as a whole, of which agents that change their trade reach any score.
+// detector's lenses: most are exponential or lighter. What anybody may do for good reasons has a heavier one, and so has how
+// much of a thing is done; the heaviest have days as a whole, of which agents that change their trade reach any score.
 const (
-	generalShape, generalHeavy = 0.05, 15 // further out nothing benign was seen, and what is seen names the episode
+	generalShape, generalHeavy = 0.2, 30 // further out nothing benign was seen, and what is seen names the episode
+	amountShape, amountHeavy   = 0.1, 15
 	dayShape, dayHeavy         = 0.3, 100
 )
 
@@ -122,6 +123,8 @@ func (l *lens) shape(info Info) (shape, heavy float64) {
 		return dayShape, dayHeavy
 	case info.General:
 		return generalShape, generalHeavy
+	case info.Amounts:
+		return amountShape, amountHeavy
 	}
 	return 0, 0
 }

@@ -19,7 +19,7 @@ type Detector struct{}
 // Info declares the detector.
 func (Detector) Info() detect.Info {
 	return detect.Info{
-		Name: "exfiltration", Version: "2", Severity: alert.High, Rank: 70,
+		Name: "exfiltration", Version: "2", Severity: alert.High, Rank: 70, Amounts: true,
 		Title: "%s sends data out",
 		Techniques: []alert.Technique{
 			{Framework: "ATT&CK", Version: "18", ID: "T1020", Name: "Automated Exfiltration"},

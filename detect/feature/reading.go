@@ -90,6 +90,18 @@ func (s *Store) Read(v *View, f Feature, sc Scale) (Reading, bool) {
 	return r, r.Observed > r.Mean
 }
 
+// Beyond is how much more of a feature the agent's open window holds than is usual, 0 when it is no more or nothing is known.
+func (s *Store) Beyond(v *View, f Feature, sc Scale) float64 {
+	i := int(cellOf[f][sc])
+	prior := s.prior(v.Agent, i)
+	if v.Agent.N[sc]+prior.N < minWindows {
+		return 0
+	}
+	c := &v.Agent.Cells[i]
+	mean, _ := predict(i, Moments{N: v.Agent.N[sc], Mean: c.Mean, Var: c.Var}, prior)
+	return math.Max(float64(c.Cur)-mean, 0)
+}
+
 // Usual is the mean and deviation of the logarithm of an amount in a window of the agent's, ok false without a basis.
 func (s *Store) Usual(a *Agent, f Feature, sc Scale) (mean, sd float64, ok bool) {
 	i := int(cellOf[f][sc])

@@ -14,7 +14,7 @@ type Detector struct{}
 // Info declares the detector.
 func (Detector) Info() detect.Info {
 	return detect.Info{
-		Name: "probing", Version: "2", Severity: alert.Medium, Rank: 50,
+		Name: "probing", Version: "2", Severity: alert.Medium, Rank: 50, Amounts: true,
 		Title: "%s probes for what it may not see",
 		Techniques: []alert.Technique{
 			{Framework: "ATT&CK", Version: "18", ID: "T1087.004", Name: "Cloud Account"},
@@ -30,5 +30,33 @@ func (Detector) Info() detect.Info {
 // Examine weighs the refused and missing requests of the window.
 func (Detector) Examine(s *feature.Store, v *feature.View, dst []detect.Finding) []detect.Finding {
 	dst = detect.Counts(s, v, feature.Denied, dst)
-	return detect.Counts(s, v, feature.Missing, dst)
+	if !v.Raised(feature.Missing) {
+		return dst
+	}
+	for sc := range feature.NumScales {
+		if r, ok := s.Read(v, feature.Missing, sc); ok {
+			dst = detect.WeighAs(s, v, r, guesses(s, v, r), dst)
+		}
+	}
+	return dst
+}
+
+// found is how many objects that are there make up for one that is not: who follows old links finds three of five or more, who
+// guesses finds fewer.
+const found = 1.5
+
+// guesses is how many of the missing objects were looked for without knowing of them. Who goes through old links looks up more
+// than usual as well, and finds most of it; that counts against what is missing, and so that a window that has just opened is no
+// excuse to forget it, within the hour too. Its everyday reads do not.
+func guesses(s *feature.Store, v *feature.View, missing feature.Reading) float64 {
+	part := 1.0
+	for sc := missing.Scale; ; sc = feature.Hour {
+		if m := s.Beyond(v, feature.Missing, sc); m > 0 {
+			hits := max(s.Beyond(v, feature.Reads, sc)-m, 0)
+			part = min(part, 1-hits/(found*m))
+		}
+		if sc >= feature.Hour {
+			return missing.Observed * max(part, 0)
+		}
+	}
 }

@@ -15,7 +15,7 @@ type Detector struct{}
 // Info declares the detector.
 func (Detector) Info() detect.Info {
 	return detect.Info{
-		Name: "scraping", Version: "2", Severity: alert.High, Rank: 40,
+		Name: "scraping", Version: "2", Severity: alert.High, Rank: 40, Amounts: true,
 		Title: "%s reads far more than it ever did",
 		Techniques: []alert.Technique{
 			{Framework: "ATT&CK", Version: "18", ID: "T1119", Name: "Automated Collection"},
