@@ -36,6 +36,7 @@ type Info struct {
 	Cause      bool   // it tells why an agent misbehaves: with less evidence it still names what others found
 	General    bool   // other behaviours show it as well: it names an episode only when it is by far the clearest
 	Amounts    bool   // it weighs how much of a thing is done, of which there is more now and then for good reasons
+	Manner     bool   // it tells how a thing is done: what is done names the episode
 	Ranks      bool   // it ranks and never alerts: it takes no share of the budget
 	Across     Across // whether what it looks at crosses agents
 	Where      string // SQL condition on events that narrows an entity's events to the behaviour's; empty for all
@@ -58,6 +59,7 @@ type Finding struct {
 	Known  bool            // how many agent-days show as much is known beforehand: LogP is taken as it is, from the first day on
 	Direct bool            // it is rare by itself, whatever else its detector looks at: as Info.Direct
 	Hint   bool            // it ranks an agent but does not alert: being unlike others is no misbehaviour
+	Names  bool            // where another detector tells how a thing is done, it tells what is done (Info.Manner)
 	Text   string          // what to say instead of the count, without a full stop; "" to say the count
 	Usual  string          // what would have been normal, where no band says so; "" to say how unlikely it is
 

@@ -133,7 +133,7 @@ func (e *Engine) judge(v *feature.View) {
 	e.top = Score{}
 	e.findings = e.findings[:0]
 	e.crossed = e.crossed[:0]
-	causeP := 1.0
+	causeP, what, whatP := 1.0, -1, 1.0
 	for i, d := range e.detectors {
 		if e.idle[i] {
 			continue
@@ -174,6 +174,11 @@ func (e *Engine) judge(v *feature.View) {
 		if i == e.cause && f.raw() >= causeRaw && f.Entity == nil {
 			causeP = p
 		}
+		for j := range mine {
+			if q := math.Exp(mine[j].logP); mine[j].Names && mine[j].Entity == nil && q < whatP {
+				what, whatP = i, q
+			}
+		}
 		if e.held(i, f) == "" {
 			e.crossed = append(e.crossed, crossing{i, p, f.Entity, f.Share})
 		}
@@ -195,6 +200,8 @@ func (e *Engine) judge(v *feature.View) {
 		if e.cause >= 0 && c.detector != e.cause && causeP < 1 && !e.infos[c.detector].Daily {
 			// Whoever uses a key in a strange place does something with it: the place is the cause.
 			c = crossing{detector: e.cause, p: math.Min(c.p, causeP)}
+		} else if e.infos[c.detector].Manner && whatP <= namesP {
+			c = crossing{detector: what, p: math.Min(c.p, whatP)}
 		}
 		e.raise(v, t, c)
 	}
@@ -202,6 +209,9 @@ func (e *Engine) judge(v *feature.View) {
 
 // causeRaw is from what score on the cause of an episode names it although it would not alert by itself.
 const causeRaw = 2.5
+
+// namesP is from what p-value on a finding that Names does so.
+const namesP = 0.01
 
 // byFar is by which factor a general detector's score must exceed a specific one's to name the episode.
 const byFar = 8
@@ -222,6 +232,9 @@ func (c *crossing) far() float64 {
 func (e *Engine) explains(a, b crossing) bool {
 	if e.infos[a.detector].Daily != e.infos[b.detector].Daily {
 		return e.infos[b.detector].Daily
+	}
+	if x, y := &e.infos[a.detector], &e.infos[b.detector]; x.Manner != y.Manner && !x.General && !y.General {
+		return y.Manner
 	}
 	x, y := -math.Log10(math.Max(a.p, 1e-300)), -math.Log10(math.Max(b.p, 1e-300))
 	if e.infos[a.detector].General {

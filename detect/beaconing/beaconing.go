@@ -17,7 +17,7 @@ type Detector struct{}
 // Info declares the detector.
 func (Detector) Info() detect.Info {
 	return detect.Info{
-		Name: "beaconing", Version: "2", Severity: alert.High, Rank: 65, Direct: true, Slow: true,
+		Name: "beaconing", Version: "2", Severity: alert.High, Rank: 65, Manner: true, Direct: true, Slow: true,
 		Title: "%s calls a rare destination like clockwork",
 		Techniques: []alert.Technique{
 			{Framework: "ATT&CK", Version: "18", ID: "T1071.001", Name: "Web Protocols"},

@@ -79,7 +79,7 @@ func away(s *feature.Store, v *feature.View, dst []detect.Finding) []detect.Find
 	x := detect.Newness(s, v, feature.NewDests, float64(w.Surprise))
 	f := detect.Surprise("kilobytes_to_a_new_destination", fmt.Sprintf("%s kilobytes to a destination new to the agent and rare among its peers, where it sends %s %s", detect.Number(math.Round(float64(w.Sent))), detect.Number(math.Round(math.Expm1(mean))), at),
 		float64(w.Sent), tail.NormalLogSF(z)-x*math.Ln10)
-	f.Scale = feature.Day
+	f.Scale, f.Names = feature.Day, true
 	return append(dst, f)
 }
 
