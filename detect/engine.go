@@ -211,7 +211,7 @@ func (e *Engine) judge(v *feature.View) {
 const causeRaw = 2.5
 
 // namesP is from what p-value on a finding that Names does so.
-const namesP = 0.01
+const namesP = 0.003
 
 // byFar is by which factor a general detector's score must exceed a specific one's to name the episode.
 const byFar = 8
