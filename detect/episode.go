@@ -321,7 +321,11 @@ func (e *Engine) silences(ev *event.Event) {
 		if t == nil {
 			t = e.begin(s.Agent)
 		}
-		f := Finding{Reading: feature.Reading{Name: "pause_seconds", Scale: feature.Day, Observed: math.Round(s.Pause), Mean: math.Round(s.Usual)}, LogP: logP}
+		name, what := "pause_seconds", "No event for"
+		if s.Reads {
+			name, what = "pause_between_changes_seconds", "It goes on reading and has changed nothing for"
+		}
+		f := Finding{Reading: feature.Reading{Name: name, Scale: feature.Day, Observed: math.Round(s.Pause), Mean: math.Round(s.Usual)}, LogP: logP}
 		e.weigh(t, e.silence, &f)
 		p := math.Exp(f.logP)
 		if e.cfg.Watch != nil {
@@ -334,9 +338,15 @@ func (e *Engine) silences(ev *event.Event) {
 		if p > e.threshold {
 			return
 		}
-		s.Agent.Told()
+		s.Told()
+		if e.silentWith(&s) {
+			return
+		}
 		info := e.infos[e.silence]
 		now, last := e.store.Now(), s.Agent.Last
+		if s.Reads {
+			last = now - int64(s.Pause*micros)
+		}
 		o := &episode{detector: e.silence, mask: 1 << e.silence, last: now, pending: true}
 		o.alert = alert.Alert{
 			ID: alertID(info.Name, s.Agent.ID, last), Time: stamp(now), FirstSeen: stamp(last), LastSeen: stamp(now),
@@ -344,14 +354,43 @@ func (e *Engine) silences(ev *event.Event) {
 			EntityKind: alert.KindAgent, EntityID: s.Agent.ID, AgentIDs: []string{s.Agent.ID}, Cohort: s.Agent.Cohort.Name,
 			PValue: p, Score: -math.Log10(math.Max(p, 1e-300)), Confidence: confidence(p, e.threshold), BaselineVersion: "1",
 			Title: fmt.Sprintf(info.Title, quoted(s.Agent.ID)), EventIDs: []string{}, Revision: 1,
-			Reason: fmt.Sprintf("No event for %s; in %s pauses before, the longest was %s. %s", span(s.Pause), Number(float64(s.Pauses)), span(s.Usual), info.Next),
-			Evidence: []alert.Evidence{{Feature: "pause_seconds", Observed: math.Round(s.Pause), Expected: math.Round(s.Usual), Upper: math.Round(s.Usual),
+			Reason: fmt.Sprintf("%s %s; in %s pauses before, the longest was %s. %s", what, span(s.Pause), Number(float64(s.Pauses)), span(s.Usual), info.Next),
+			Evidence: []alert.Evidence{{Feature: name, Observed: math.Round(s.Pause), Expected: math.Round(s.Usual), Upper: math.Round(s.Usual),
 				PValue: math.Exp(logP), WindowSeconds: int64(s.Pause)}},
 		}
 		alert.Contribute(o.alert.Score, o.alert.Evidence)
 		t.open = o
 		e.changed = append(e.changed, o)
 	})
+}
+
+// silentWith puts an agent into the alert of those that fell silent when it did, if there is one: one cause, one alert.
+func (e *Engine) silentWith(s *feature.Silent) bool {
+	for _, a := range s.With {
+		t := trackOf(a)
+		if t == nil || t.open == nil || t.open.detector != e.silence || len(t.open.alert.AgentIDs) >= maxAgentIDs {
+			continue
+		}
+		o := &t.open.alert
+		next := e.infos[e.silence].Next
+		o.Reason = strings.TrimSuffix(strings.TrimSuffix(o.Reason, next), others(len(o.AgentIDs)-1))
+		o.AgentIDs = append(o.AgentIDs, s.Agent.ID)
+		o.Reason += others(len(o.AgentIDs)-1) + next
+		o.LastSeen = maxTime(o.LastSeen, stamp(e.store.Now()))
+		o.Revision++
+		a.SetDirty()
+		e.tell(t.open, e.store.Now())
+		return true
+	}
+	return false
+}
+
+// others tells how many more agents fell silent at the time.
+func others(n int) string {
+	if n == 1 {
+		return "Another agent fell silent at the same time. "
+	}
+	return fmt.Sprintf("%d other agents fell silent at the same time. ", n)
 }
 
 func maxTime(a, b time.Time) time.Time {

@@ -53,7 +53,11 @@ type state struct {
 	Carried  [len(carriedScales)]carried
 	Changes  float32 // kinds of operations that change something, of its first day, each less the share of its peers that do it
 	Clock    float32 // how even the agent's calls to its destinations are, mean −log10 p
-	Reported uint8   // bit 0: the open ten-minute window stands in an alert; bit 1: its silence was told
+	Owner    uint32  // hash of who answers for it, 0 when nobody is known to
+	Acts     gap     // the same as Gap, of what changes something
+	Acted    uint32  // when it did so last, seconds since the epoch
+	ActDays  uint32  // on how many days
+	Reported uint8   // bit 0: the open ten-minute window stands in an alert; bit 1: its silence was told; bit 2: that it only reads
 }
 
 // origin is where an agent's calls come from: how often each attribute was new, and which are new just now.

@@ -369,10 +369,24 @@ func (s *Store) keepTime(v *View, a *Agent, ev *event.Event, sec int64) {
 		a.Last = ev.Time
 		a.Reported &^= 2
 	}
+	if ev.Access >= event.Write && uint32(sec) >= a.Acted {
+		if a.Acted != 0 {
+			a.Acts.add(float32(uint32(sec) - a.Acted))
+		}
+		if uint32(sec)/86400 > a.Acted/86400 {
+			a.ActDays++
+		}
+		a.Acted = uint32(sec)
+		a.Reported &^= 4
+	}
+	if ev.OwnerID != "" {
+		a.Owner = uint32(xxhash.Sum64String(ev.OwnerID)>>32) | 1
+	}
 	if a.Window[Day] >= 0 && sec/scaleSeconds[Day] > a.Window[Day] || a.Total == 0 {
 		a.Days++
 		a.Mix.close(&a.Cohort.mixed, &s.fleet.mixed)
 		a.Gap.age()
+		a.Acts.age()
 	}
 	h := xxhash.Sum64String(ev.Action) ^ xxhash.Sum64String(ev.Service)*3
 	v.Turns, v.NumTurns = a.Mix.turns(a.Mix.add(h), &a.Cohort.mixed)
