@@ -31,6 +31,8 @@ const (
 func TestSecretsInContent(t *testing.T) {
 	for _, c := range []struct{ text, secret, rule string }{
 		{"push with %s, it never expires", "ghp_" + random(alnum, 36), "github-pat"},
+		{"a key may end in anything: %s", "ghp_" + random(alnum, 32) + "NuLl", "github-pat"},
+		{"or have anything in it: %s", "ghp_" + random(alnum, 16) + "fAlse" + random(alnum, 15), "github-pat"},
 		{"the id is %s.", "AKIA" + random(upper, 16), "aws-access-token"},
 		{"(key %s)", "sk_live_" + random(alnum, 24), "stripe-access-token"},
 		{"use <%s>", "moltbook_sk_" + random(alnum, 32), "moltbook-api-key"},

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"go/format"
 	"os"
+	"regexp"
 	"slices"
 	"strings"
 	"testing"
@@ -42,7 +43,13 @@ package event
 var gitleaksAllow = `)
 	global := config.Allowlist{}
 	for _, a := range cfg.Allowlists {
-		global.Regexes = append(global.Regexes, a.Regexes...)
+		for _, r := range a.Regexes {
+			// As it is written there it lets every secret pass that ends in null or has false in it.
+			if r.String() == `(?i)^true|false|null$` {
+				r = regexp.MustCompile(`(?i)^(?:true|false|null)$`)
+			}
+			global.Regexes = append(global.Regexes, r)
+		}
 		global.StopWords = append(global.StopWords, a.StopWords...)
 	}
 	writeAllow(&b, &global)
