@@ -34,6 +34,9 @@ const overdispersion = 0.005
 // is as large, and that need not be computed.
 func usual(g, df float64) bool { return g <= df-1 }
 
+// leastTaken is from what part of the operations on what an agent took up is looked at.
+const leastTaken = 0.15
+
 // least is from how many deviations on a count is looked at.
 const least = 1.5
 
@@ -56,6 +59,12 @@ func (Detector) Examine(s *feature.Store, v *feature.View, dst []detect.Finding)
 		if logP = s.WeighTurn(v, t, logP); logP < best && t.Tells() {
 			best, at = logP, i
 		}
+	}
+	if t := &v.TakenUp; t.Events > 0 && t.Count > leastTaken*t.Events {
+		logP := s.WeighTurn(v, t, tail.BetaBinomialLogSF(t.Count, t.Events, feature.TakeUpA, feature.TakeUpB))
+		f := detect.Surprise("operations_taken_up", fmt.Sprintf("%.0f %% of the last two days' %.0f operations are of kinds that it did not know before (now %.40q)", 100*t.Count/t.Events, t.Events, v.Event.Action), 100*t.Count/t.Events, logP)
+		f.Usual, f.Scale, f.Known = "up to 11 % would have been normal", feature.Day, true
+		dst = append(dst, f)
 	}
 	if at >= 0 {
 		t := &v.Turns[at]

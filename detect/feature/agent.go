@@ -45,6 +45,7 @@ type state struct {
 	Gap      gap
 	Routes   [4]route
 	Mix      mix
+	TakeUp   takeUp
 	Presence presence
 	Moved    struct { // by what moves its peers, when it was last seen to be
 		At    uint32 // seconds since the epoch

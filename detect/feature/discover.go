@@ -51,14 +51,20 @@ func (s *Store) novel(v *View, a *Agent, ev *event.Event, in *[NumScales]bool, m
 			}
 		}
 	}
-	if h := xxhash.Sum64String(ev.Action); a.values.Touch(h*saltAction, minute, maxValues) == 0 {
+	h := xxhash.Sum64String(ev.Action)
+	kind, day := uint32(h>>32)|1, ev.Time/micros/86400
+	if a.values.Touch(h*saltAction, minute, maxValues) == 0 {
 		var share float64
 		v.ActionSurprise, share = s.take(a, h, func(c *Cohort) *Vocabulary { return &c.actions })
 		v.add(in, NewActions, float32(1-share))
 		if ev.Access >= event.Write && v.firstDay() {
 			a.Changes += float32(1 - share)
 		}
+		if a.Mix.Days >= minMixDays {
+			a.TakeUp.begin(kind, day, share)
+		}
 	}
+	v.TakenUp = a.takenUp(kind, day)
 	if ev.Destination != "" {
 		h := xxhash.Sum64String(ev.Destination)
 		before := a.values.Touch(h*saltDestination, minute, maxValues)

@@ -104,6 +104,7 @@ type View struct {
 	RhythmN  int
 	Turns    [2]Turn // of the latest days, by the kind of the event's operation
 	NumTurns int
+	TakenUp  Turn // what the agent took up of late, if the event is part of it; of no events otherwise
 }
 
 // Store owns the state of all agents of a partition, and of what they share. It is used by one goroutine.
@@ -384,6 +385,9 @@ func (s *Store) keepTime(v *View, a *Agent, ev *event.Event, sec int64) {
 	}
 	if a.Window[Day] >= 0 && sec/scaleSeconds[Day] > a.Window[Day] || a.Total == 0 {
 		a.Days++
+		if a.Mix.Count > 0 {
+			a.TakeUp.Last, a.TakeUp.Day = a.TakeUp.Day, 0
+		}
 		a.Mix.close(&a.Cohort.mixed, &s.fleet.mixed)
 		a.Gap.age()
 		a.Acts.age()
