@@ -156,6 +156,9 @@ func odds(logP float64) string {
 	return "less than 1 in a trillion" // no past is long enough to tell such chances apart
 }
 
+// requests are the features whose names say what became of a request.
+var requests = map[string]string{"denied": "denied requests", "missing": "requests for what is not there"}
+
 func phrase(f Finding) string {
 	if f.Text != "" {
 		return f.Text
@@ -164,7 +167,11 @@ func phrase(f Finding) string {
 	if observed >= 1 {
 		observed = math.Round(observed) // what is counted comes whole, though a window lets go of it by and by
 	}
-	return fmt.Sprintf("%s %s in %s", Number(observed), strings.ReplaceAll(f.Name, "_", " "), window(f.Scale))
+	what, ok := requests[f.Name]
+	if !ok {
+		what = strings.ReplaceAll(f.Name, "_", " ")
+	}
+	return fmt.Sprintf("%s %s in %s", Number(observed), what, window(f.Scale))
 }
 
 func window(s feature.Scale) string {
