@@ -415,8 +415,8 @@ func storm(t *testing.T, ctx context.Context, s *stage, l life) {
 	for len(running) > 1 {
 		leave(false)
 	}
+	s.more(t, ctx) // while more comes: the last one has taken over
 	stop()
-	s.more(t, ctx)
 	leave(false)
 }
 

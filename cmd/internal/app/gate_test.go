@@ -37,6 +37,7 @@ type passage struct {
 	packets int  // read of the client
 	insert  bool // the statement went through, its rows did not
 	rows    bool // rows of an insert went through
+	lost    bool // its answer is kept from the client
 }
 
 // newGate returns an open gate. Without a server yet, setServer names it before anybody comes.
@@ -194,9 +195,9 @@ func (g *gate) forth(p *passage) {
 		}
 		if err != nil {
 			g.mu.Lock()
-			known := p.packets >= 2
+			known, lost := p.packets >= 2, p.lost
 			g.mu.Unlock()
-			if !g.gentle || known {
+			if (!g.gentle || known) && !lost {
 				g.pass() // the end of a connection is no faster than what was said before
 				p.out.Close()
 			}
@@ -204,6 +205,9 @@ func (g *gate) forth(p *passage) {
 		}
 	}
 }
+
+// endOfStream is the packet, of nothing but its type, that ends an answer in ClickHouse's native protocol.
+const endOfStream = 5
 
 // back hands on what the server says.
 func (g *gate) back(p *passage) {
@@ -218,11 +222,17 @@ func (g *gate) back(p *passage) {
 			lose := p.rows && g.mute > 0
 			if lose {
 				g.mute--
+				p.lost = true
 			}
 			p.rows = false
 			g.mu.Unlock()
 			if lose {
 				reset(p.in)
+				// What the server says first may be how far it is: it is to finish, or it would take the rows back.
+				p.out.SetReadDeadline(time.Now().Add(patience))
+				for err == nil && buf[n-1] != endOfStream {
+					n, err = p.out.Read(buf)
+				}
 				p.out.Close()
 				return
 			}
