@@ -210,6 +210,9 @@ func (e *Engine) raise(v *feature.View, t *track, c crossing) {
 			v.Agent.Report()
 		}
 	}
+	if info.Daily && c.entity == nil {
+		v.Agent.ReportDay()
+	}
 	better := a.Detector == "" || c.detector == o.detector && c.p < a.PValue*muchBetter ||
 		c.detector != o.detector && o.detector != e.cause && e.explains(c, crossing{detector: o.detector, p: a.PValue * muchBetter, share: o.share})
 	if better {

@@ -6,6 +6,9 @@ import "math"
 // normal nor evidence a second time: when the window closes, its excess is taken off the longer ones.
 func (a *Agent) Report() { a.Reported |= 1; a.Mix.Told = true }
 
+// ReportDay notes that an alert tells of the agent's day: what it turned to or took up is known from now on.
+func (a *Agent) ReportDay() { a.Mix.Told, a.TakeUp = true, takeUp{} }
+
 // Pardon takes back Report for a window that was open at the time: it is learned as it is.
 func (a *Agent) Pardon(until int64) {
 	if until/micros/scaleSeconds[TenMinutes] >= a.Window[TenMinutes] {
