@@ -61,7 +61,7 @@ test('an agent has habits, baselines and alerts', async ({ page, request, troubl
 
 test('the fleet shows what happened, and an empty time leads to a longer one', async ({ page, troubles }) => {
   await page.goto(app('/fleet?range=1h'));
-  const longer = page.getByRole('link', { name: 'Look at the last 30 days' });
+  const longer = page.getByRole('link', { name: 'look at the day up to it' });
   await expect(longer.or(page.getByRole('img', { name: /events/i }).first())).toBeVisible();
   await page.goto(app('/fleet?range=30d'));
   await expect(page.getByRole('heading', { name: 'Alerts by detector' })).toBeVisible();
