@@ -79,6 +79,19 @@ export function words(name: string): string {
   return safe(name.replace(/[_-]+/g, ' ').trim(), 60);
 }
 
+/** The name of a feature, without the unit of its values. */
+export function featureName(name: string): string {
+  return words(name.replace(/_seconds$/, '').replace(/^kilobytes_/, 'data_'));
+}
+
+/** A value of a feature with its unit: a time, an amount of data or a count. */
+export function featureValue(name: string, n: number): string {
+  if (name.endsWith('_seconds')) {
+    return span(n);
+  }
+  return name.startsWith('kilobytes_') ? bytes(n * 1024) : count(n);
+}
+
 /** How far beyond the band, as people say it: "165 × expected". */
 export function times(observed: number, expected: number): string {
   if (expected <= 0) {

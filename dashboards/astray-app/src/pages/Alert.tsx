@@ -32,7 +32,7 @@ import { SeverityMark } from '../components/Severity';
 import { TechniqueLink } from '../components/TechniqueLink';
 import { toast } from '../components/toast';
 import { paths } from '../constants';
-import { bytes, count, instant, percent, span, times, words } from '../format';
+import { bytes, count, featureName, featureValue, instant, percent, span, times, words } from '../format';
 import { safe } from '../text/escape';
 import { AgentText } from '../text/Text';
 import { type Loaded, useLoad } from '../useLoad';
@@ -210,17 +210,17 @@ function Told({ alert, actions, reload }: { alert: AlertDetail; actions: Action[
                   onClick={() => setFeature(e.feature)}
                 >
                   <span>
-                    {words(e.feature)}
+                    {featureName(e.feature)}
                     <small>per {span(e.window_seconds)}</small>
                   </span>
                   <span className={styles.observed}>
-                    {count(e.observed)}
+                    {featureValue(e.feature, e.observed)}
                     <small>{times(e.observed, e.expected)}</small>
                   </span>
                   <span className={styles.expected}>
-                    expected {count(e.expected)}
+                    expected {featureValue(e.feature, e.expected)}
                     <small>
-                      95 %: {count(e.lower)} – {count(e.upper)}
+                      95 %: {featureValue(e.feature, e.lower)} – {featureValue(e.feature, e.upper)}
                     </small>
                     <small>p {e.p_value < 1e-300 ? '< 1e-300' : e.p_value.toExponential(1)}</small>
                   </span>

@@ -29,7 +29,7 @@ import { SeverityMark } from '../components/Severity';
 import { Sparkline } from '../components/Sparkline';
 import { toast } from '../components/toast';
 import { paths, PLUGIN_ID } from '../constants';
-import { ago, count, instant, percent, times, words } from '../format';
+import { ago, count, featureName, featureValue, instant, percent, times, words } from '../format';
 import { safe } from '../text/escape';
 import { AgentText } from '../text/Text';
 import { useNow } from '../useNow';
@@ -594,7 +594,7 @@ const QueueRow = React.memo(function QueueRow({
           {row.feature && (
             <>
               {' '}
-              · {words(row.feature)}: {count(row.observed)}, {times(row.observed, row.expected)}
+              · {featureName(row.feature)}: {featureValue(row.feature, row.observed)}, {times(row.observed, row.expected)}
             </>
           )}
           {row.suppressed && ' · suppressed'}
