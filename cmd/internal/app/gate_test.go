@@ -31,6 +31,10 @@ type gate struct {
 	wg     sync.WaitGroup
 }
 
+// loggedIn is how much has been read of a client that has logged in: what it says first may come in two pieces, so only what
+// follows its answer to the server's greeting is sure.
+const loggedIn = 3
+
 // passage is one connection through a gate.
 type passage struct {
 	in, out net.Conn
@@ -78,7 +82,7 @@ func (g *gate) set(change func(g *gate)) {
 	if g.shut {
 		for p := range g.links {
 			reset(p.in)
-			if !g.gentle || p.packets >= 2 {
+			if !g.gentle || p.packets >= loggedIn {
 				p.out.Close()
 			}
 		}
@@ -195,7 +199,7 @@ func (g *gate) forth(p *passage) {
 		}
 		if err != nil {
 			g.mu.Lock()
-			known, lost := p.packets >= 2, p.lost
+			known, lost := p.packets >= loggedIn, p.lost
 			g.mu.Unlock()
 			if (!g.gentle || known) && !lost {
 				g.pass() // the end of a connection is no faster than what was said before
