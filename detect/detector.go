@@ -105,6 +105,9 @@ func WeighAs(s *feature.Store, v *feature.View, r feature.Reading, counted float
 	return append(dst, f)
 }
 
+// Departure is the natural logarithm of the probability of as much as a reading shows, whatever the agent's peers show.
+func Departure(r feature.Reading) float64 { return logSF(&r) }
+
 // logSF is the logarithm of the probability of as much as the reading shows.
 func logSF(r *feature.Reading) float64 {
 	if r.LogSD > 0 {

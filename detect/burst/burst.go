@@ -47,7 +47,7 @@ func flood(s *feature.Store, v *feature.View, dst []detect.Finding) []detect.Fin
 		return dst
 	}
 	n := len(dst)
-	dst = detect.Weigh(s, v, own, detect.Weigh(s, v, r, dst))
-	dst[n].LogP = max(dst[n].LogP, dst[n+1].LogP)
-	return dst[:n+1]
+	dst = detect.Weigh(s, v, r, dst)
+	dst[n].LogP = max(dst[n].LogP, detect.Departure(own))
+	return dst
 }
