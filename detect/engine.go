@@ -57,6 +57,8 @@ type Engine struct {
 	shared    map[uint64]*episode // open alerts about what agents share, by entity
 	aliases   map[uint64]uint64   // entities that are told with another's alert, and that other
 	aliased   []uint64            // those since the last checkpoint
+	ended     map[uint64]bool     // entities of either since then that are neither any more
+	swept     int64               // hour of the last sweep
 	cause     int                 // index of the detector of misused credentials, -1 when it is not run
 	silence   int                 // index of the detector of silences, -1 when it is not run
 	top       Score
@@ -76,7 +78,7 @@ func New(cfg Config, detectors ...Detector) *Engine {
 		cfg.Gap = time.Hour
 	}
 	e := &Engine{cfg: cfg, detectors: detectors, of: make([][]int, len(detectors)),
-		store: feature.NewStore(), tracks: map[uint64]*track{}, shared: map[uint64]*episode{}, aliases: map[uint64]uint64{}, silence: -1, cause: -1}
+		store: feature.NewStore(), tracks: map[uint64]*track{}, shared: map[uint64]*episode{}, aliases: map[uint64]uint64{}, ended: map[uint64]bool{}, silence: -1, cause: -1}
 	e.idle = make([]bool, len(detectors))
 	e.store.SetExchange(cfg.Links)
 	if cfg.Memory > 0 {
@@ -129,6 +131,7 @@ func (e *Engine) Links(yield func(partition int, data []byte)) { e.store.Links(y
 
 // judge scores what an event changed and opens or updates the alerts it gives reason for.
 func (e *Engine) judge(v *feature.View) {
+	e.sweep(e.store.Now())
 	t := e.track(v.Agent, v.Event.Time)
 	e.top = Score{}
 	e.findings = e.findings[:0]

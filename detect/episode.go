@@ -85,6 +85,84 @@ func (e *Engine) about(key uint64, now int64) *episode {
 	return nil
 }
 
+// maxShared is how many alerts about what agents share may go on at once, and how many more entities may be told with them.
+// Beyond it those that were seen longest ago end, and what would be told with another is asked for anew each time.
+const maxShared, maxAliases = 2048, 8192
+
+// over reports whether the episode is of no more use to anybody: a day after nothing could go on in it. It depends on the
+// time alone, not on when sweep came by.
+func (e *Engine) over(o *episode, now int64) bool {
+	return o == nil || now-o.last > sharedGap*e.cfg.Gap.Microseconds()+86400*micros
+}
+
+// partIn reports whether the agent has a part in an alert about what agents share that was seen since. It forgets a
+// part that is past.
+func (e *Engine) partIn(t *track, since, now int64) bool {
+	if t.with == 0 {
+		return false
+	}
+	o := e.shared[t.with]
+	if other, ok := e.aliases[t.with]; ok {
+		o = e.shared[other]
+	}
+	if e.over(o, now) {
+		t.with = 0
+		return true // the agent was away for as long: the day is the one of the alert
+	}
+	if o.last >= since {
+		return true
+	}
+	if e.current(o, now) == nil {
+		t.with = 0
+	}
+	return false
+}
+
+// sweep ends, once an hour, the alerts about what agents share that are over, with what is told with them.
+func (e *Engine) sweep(now int64) {
+	const hour = 3600 * micros
+	if now/hour <= e.swept {
+		return
+	}
+	e.swept = now / hour
+	for k, o := range e.shared {
+		if e.over(o, now) && o.behind == 0 {
+			e.end(k)
+		}
+	}
+	for k, other := range e.aliases {
+		if e.shared[other] == nil {
+			delete(e.aliases, k)
+			e.ended[k] = true
+		}
+	}
+}
+
+// end forgets the alert about a shared entity, here and with the next checkpoint where it is stored.
+func (e *Engine) end(key uint64) {
+	delete(e.shared, key)
+	e.ended[key] = true
+}
+
+// begun puts an alert about a shared entity among those that go on.
+func (e *Engine) begun(key uint64, o *episode) {
+	if len(e.shared) >= maxShared {
+		oldest := uint64(0)
+		for k, x := range e.shared {
+			if x.behind == 0 && (oldest == 0 || cmp.Or(cmp.Compare(x.last, e.shared[oldest].last), cmp.Compare(k, oldest)) < 0) {
+				oldest = k
+			}
+		}
+		if oldest != 0 {
+			e.end(oldest)
+		}
+	}
+	o.key = key
+	e.shared[key] = o
+	delete(e.aliases, key)
+	delete(e.ended, key)
+}
+
 // crowd is the names of the agents that have a part in what crossed. An operation that everybody uses is none of
 // everybody's doing: of a target's agents only as many count as the finding does, those seen last.
 func (e *Engine) crowd(c crossing) []string {
@@ -129,8 +207,12 @@ func (e *Engine) sameHand(c crossing, now int64) *episode {
 	if best == nil {
 		return nil
 	}
-	e.aliases[c.entity.Key] = best.key
-	e.aliased = append(e.aliased, c.entity.Key)
+	if len(e.aliases) < maxAliases {
+		e.aliases[c.entity.Key] = best.key
+		e.aliased = append(e.aliased, c.entity.Key)
+		delete(e.shared, c.entity.Key)
+		delete(e.ended, c.entity.Key)
+	}
 	for _, name := range names {
 		if !slices.Contains(best.alert.AgentIDs, name) && len(best.alert.AgentIDs) < maxAgentIDs {
 			best.alert.AgentIDs = append(best.alert.AgentIDs, name)
@@ -183,10 +265,8 @@ func (e *Engine) raise(v *feature.View, t *track, c crossing) {
 			PValue: 1, BaselineVersion: "1", EventIDs: []string{},
 		}}
 		if c.entity != nil {
-			e.shared[c.entity.Key] = o
-			o.key = c.entity.Key
+			e.begun(c.entity.Key, o)
 			o.alert.AgentIDs = append(o.alert.AgentIDs, e.crowd(c)...)
-			delete(e.aliases, o.key)
 		} else {
 			t.open = o
 		}

@@ -270,7 +270,7 @@ func (x *Exchange) forget(day int64) {
 		if t.day >= day-1 {
 			continue
 		}
-		e.learn(t, t.day, false)
+		e.learn(t, t.day, day*86400*micros, false)
 		t.day = day
 		if t.open != nil {
 			x.touched[k] = struct{}{}

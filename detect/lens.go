@@ -333,7 +333,7 @@ func (e *Engine) track(a *feature.Agent, now int64) *track {
 			e.tracks[a.Key] = t
 		}
 		if day > t.day {
-			e.learn(t, t.day, a.Compared())
+			e.learn(t, t.day, now, a.Compared())
 			t.day = day
 		}
 		return t
@@ -346,7 +346,7 @@ func (e *Engine) track(a *feature.Agent, now int64) *track {
 		if t == nil {
 			t = e.begin(a)
 		}
-		e.learn(t, int64(a.Judged), a.Compared())
+		e.learn(t, int64(a.Judged), now, a.Compared())
 		a.Judged = day
 	}
 	return trackOf(a)
@@ -368,11 +368,11 @@ func (e *Engine) begin(a *feature.Agent) *track {
 // they are the new normal.
 const mostAlerted = 0.1
 
-// learn gives the day that has ended to the calibration. A day with an alert is not one of the benign ones.
-func (e *Engine) learn(t *track, day int64, compared bool) {
+// learn gives the day that has ended, as is known now, to the calibration. A day with an alert is not one of the benign ones.
+func (e *Engine) learn(t *track, day, now int64, compared bool) {
 	const memory = 1000
-	had := 0.0
-	if since := day * 86400 * micros; t.open != nil && t.open.last >= since || e.shared[t.with] != nil && e.shared[t.with].last >= since {
+	had, since := 0.0, day*86400*micros
+	if e.partIn(t, since, now) || t.open != nil && t.open.last >= since {
 		had = 1
 	}
 	e.alerted += (had - e.alerted) / memory

@@ -28,7 +28,7 @@ func TestWhatAnAgentIsKnownFor(t *testing.T) {
 	day := func(odds float64) (p float64) {
 		for i, o := range others {
 			e.weigh(o, 0, raw(1+float64((i*7+int(o.day)*13)%50)/25))
-			e.learn(o, o.day, true)
+			e.learn(o, o.day, (o.day+1)*86400*micros, true)
 			o.day++
 		}
 		f := raw(odds)
@@ -38,18 +38,18 @@ func TestWhatAnAgentIsKnownFor(t *testing.T) {
 	}
 	for range 8 {
 		day(1)
-		e.learn(odd, odd.day, true)
+		e.learn(odd, odd.day, (odd.day+1)*86400*micros, true)
 		odd.day++
 	}
 	first := day(7.4)
 	odd.open = &episode{last: odd.day * 86400 * micros}
-	e.learn(odd, odd.day, true) // told: it is no part of what is usual
+	e.learn(odd, odd.day, (odd.day+1)*86400*micros, true) // told: it is no part of what is usual
 	odd.day++
 	odd.open = nil
 	if p := day(7.4); p > 2*first {
 		t.Errorf("what was told in an alert is usual the next day: p %v after %v", p, first)
 	}
-	e.learn(odd, odd.day, true)
+	e.learn(odd, odd.day, (odd.day+1)*86400*micros, true)
 	odd.day++
 	if p := day(7.4); p < 20*first || p > 0.2 {
 		t.Errorf("the day after a benign one like it: p %v after %v", p, first)
@@ -75,7 +75,7 @@ func TestTheThirdTimeIsNoNews(t *testing.T) {
 	p := func(day int64, told bool) (p float64) {
 		for i := range 60 {
 			e.weigh(other, 0, raw(1+float64((i*7+int(day)*13)%50)/25))
-			e.learn(other, day, true)
+			e.learn(other, day, (day+1)*86400*micros, true)
 		}
 		p = e.p(odd, 0, e.lens(0, raw(9)), 9)
 		e.weigh(odd, 0, raw(9))
@@ -83,7 +83,7 @@ func TestTheThirdTimeIsNoNews(t *testing.T) {
 		if told {
 			odd.open = &episode{last: day * 86400 * micros}
 		}
-		e.learn(odd, day, true)
+		e.learn(odd, day, (day+1)*86400*micros, true)
 		return p
 	}
 	p(1, false) // a stream's first day teaches nothing

@@ -182,7 +182,7 @@ func (e *Engine) saveOwn(acted bool, yield func(key string, state []byte) error)
 	}
 	for _, k := range slices.Sorted(maps.Keys(e.shared)) {
 		o := e.shared[k]
-		if _, alias := e.aliases[k]; alias || o.saved == o.alert.Revision {
+		if o.saved == o.alert.Revision {
 			continue
 		}
 		if err := put(episodeKey+strconv.FormatUint(k, 16), e.save(o)); err != nil {
@@ -200,6 +200,12 @@ func (e *Engine) saveOwn(acted bool, yield func(key string, state []byte) error)
 		}
 	}
 	e.aliased = e.aliased[:0]
+	for _, k := range slices.Sorted(maps.Keys(e.ended)) {
+		if err := yield(episodeKey+strconv.FormatUint(k, 16), nil); err != nil {
+			return err
+		}
+	}
+	clear(e.ended)
 	if !acted {
 		return nil
 	}

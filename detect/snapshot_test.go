@@ -33,7 +33,12 @@ func TestRestoredEngineGoesOnAsIfNothingHappened(t *testing.T) {
 		last := map[string]string{}
 		n := 0
 		save := func() {
-			err := e.Checkpoint(func(k string, s []byte) error { disk[k] = string(s); return nil })
+			err := e.Checkpoint(func(k string, s []byte) error {
+				if disk[k] = string(s); len(s) == 0 {
+					delete(disk, k)
+				}
+				return nil
+			})
 			if err != nil {
 				t.Fatal(err)
 			}
