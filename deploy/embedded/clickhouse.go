@@ -53,6 +53,7 @@ type Options struct {
 	TCPPort, HTTPPort int    // default: ports that are free
 	Database          string // where Analyst may append, default "default"
 	Memory            int64  // bound for the server, bytes, default 4 GB
+	KeepFree          int64  // what the server leaves free on its disk, bytes, default 128 MB: on a full one it can lose parts (ingest/PROTOCOL.md)
 	Passwords         bool   // the users need passwords on loopback, too
 	// Restart starts the server again when it ends by itself, on the same ports and data, until Stop or Kill.
 	// Restarted is told of each, with how long it took for the server to answer again or why it does not.
@@ -87,6 +88,9 @@ func StartClickHouse(ctx context.Context, opt Options) (*Server, error) {
 	}
 	if opt.Memory <= 0 {
 		opt.Memory = 4_000_000_000
+	}
+	if opt.KeepFree <= 0 {
+		opt.KeepFree = 128_000_000
 	}
 	ip := net.ParseIP(opt.Listen)
 	if ip == nil {
@@ -401,9 +405,9 @@ func (s *Server) config() ([]byte, error) {
 	read := fmt.Sprintf("GRANT SELECT ON %s.*", backtick(s.opt.Database))
 	var b bytes.Buffer
 	err := configXML.Execute(&b, struct {
-		Memory int64
-		Users  []user
-	}{s.opt.Memory, []user{
+		Memory, KeepFree int64
+		Users            []user
+	}{s.opt.Memory, s.opt.KeepFree, []user{
 		{Writer, hash(Writer), "default", ""},
 		{Analyst, hash(Analyst), "reader", fmt.Sprintf("%s; GRANT INSERT ON %[2]s.alert_actions; GRANT INSERT ON %[2]s.suppressions; GRANT INSERT ON %[2]s.dead_letter_actions", read, backtick(s.opt.Database))},
 		{Responder, hash(Responder), "reader", read},
@@ -419,6 +423,7 @@ var configXML = template.Must(template.New("config").Funcs(template.FuncMap{"spl
   <logger><level>none</level></logger>
   <max_server_memory_usage>{{.Memory}}</max_server_memory_usage>
   <mark_cache_size>268435456</mark_cache_size>
+  <storage_configuration><disks><default><keep_free_space_bytes>{{.KeepFree}}</keep_free_space_bytes></default></disks></storage_configuration>
   <cancel_http_readonly_queries_on_client_close>1</cancel_http_readonly_queries_on_client_close>
   <users_config>config.xml</users_config>
   <profiles>

@@ -77,12 +77,18 @@ func TestCompose(t *testing.T) {
 			t.Errorf("clickhouse does not get %s", m[1])
 		}
 	}
-	for d := xml.NewDecoder(strings.NewReader(users)); ; {
-		if _, err := d.Token(); errors.Is(err, io.EOF) {
-			break
-		} else if err != nil {
-			t.Fatalf("clickhouse-users.xml: %v", err)
+	server := read(t, dir+"clickhouse-server.xml")
+	for name, text := range map[string]string{"clickhouse-users.xml": users, "clickhouse-server.xml": server} {
+		for d := xml.NewDecoder(strings.NewReader(text)); ; {
+			if _, err := d.Token(); errors.Is(err, io.EOF) {
+				break
+			} else if err != nil {
+				t.Fatalf("%s: %v", name, err)
+			}
 		}
+	}
+	if !strings.Contains(server, "<keep_free_space_bytes>") {
+		t.Error("clickhouse-server.xml: the disk may be filled up")
 	}
 	for name, s := range c.Services {
 		if (s.Image == "" || !strings.Contains(s.Image, ":")) && s.Build == nil {
