@@ -49,6 +49,35 @@ type candidate struct {
 	shared int
 }
 
+// seats finds candidates by their ids: a hash table twice as large as there can be candidates, emptied by a new turn.
+type seats struct {
+	turn uint16
+	all  [2 * sketchBins * 32]seating // a power of two
+}
+
+// seating is where a candidate is, counted from one.
+type seating struct{ turn, at uint16 }
+
+func (s *seats) clear() {
+	if s.turn++; s.turn == 0 {
+		s.turn, s.all = 1, [len(s.all)]seating{}
+	}
+}
+
+// of returns the place of the candidate with that id, a free one when there is none.
+func (s *seats) of(id uint32, near []candidate) *seating {
+	for i := id * 0x9E3779B1 >> 23; ; i++ {
+		x := &s.all[i%uint32(len(s.all))]
+		if x.turn != s.turn {
+			*x = seating{}
+			return x
+		}
+		if near[x.at-1].id == id {
+			return x
+		}
+	}
+}
+
 // phrases counts the phrases of a text, finds the texts that are nearly the same and tells whether the agent had read
 // one of them.
 func (s *Store) phrases(v *View, a *Agent, keys []uint64, wording, id, object, reply uint32, sec int64) {
@@ -65,6 +94,7 @@ func (s *Store) phrases(v *View, a *Agent, keys []uint64, wording, id, object, r
 	var joins [sketchBins]bool
 	joined := 0
 	near := s.near[:0]
+	s.seats.clear()
 	for i, key := range keys {
 		e, fresh, _ := s.shared.touch(Phrase, key, a, sec, func() string { return templateName(key) })
 		entities[i], joins[i] = e, fresh
@@ -84,13 +114,15 @@ func (s *Store) phrases(v *View, a *Agent, keys []uint64, wording, id, object, r
 			if p.agent == author {
 				continue
 			}
-			j := slices.IndexFunc(near, func(c candidate) bool { return c.id == p.id })
+			seat := s.seats.of(p.id, near)
 			switch {
-			case j >= 0:
-				near[j].shared++
-				near[j].depth = max(near[j].depth, p.depth)
+			case seat.at > 0:
+				c := &near[seat.at-1]
+				c.shared++
+				c.depth = max(c.depth, p.depth)
 			case i <= len(keys)-some:
 				near = append(near, candidate{p, 1})
+				*seat = seating{s.seats.turn, uint16(len(near))}
 			}
 		}
 	}
@@ -104,7 +136,7 @@ func (s *Store) phrases(v *View, a *Agent, keys []uint64, wording, id, object, r
 	near = slices.DeleteFunc(near, func(c candidate) bool { return c.shared < half && depth == 0 || c.shared < some })
 	most := 0
 	for _, e := range entities {
-		if e == nil {
+		if e == nil || len(near) == 0 {
 			continue
 		}
 		n := 0

@@ -121,6 +121,7 @@ type Store struct {
 	mask     masker
 	sig      Signature
 	near     []candidate
+	seats    seats
 	closed   []*Agent // whose hour has closed since Closed was called
 	now      int64    // latest event time, microseconds
 	scanned  int64

@@ -40,6 +40,7 @@ type Store struct {
 	log           *slog.Logger
 	id            string // of this store, in its query ids
 	queries       atomic.Uint64
+	stateBlocks   sync.Pool // of *stateBlock, whose columns have grown to what a checkpoint takes
 
 	mu     sync.Mutex
 	idle   []*ch.Client
@@ -86,12 +87,13 @@ func OpenWith(ctx context.Context, o Options) (*Store, error) {
 	if err := conn.Ping(ctx); err != nil {
 		return nil, errors.Join(fmt.Errorf("clickhouse at %s: %w", strings.Join(opt.Addr, ","), err), conn.Close())
 	}
-	return &Store{conn: conn, insertTimeout: o.InsertTimeout, log: o.Log, id: uuid.NewString(), saves: map[string]int{}, dial: ch.Options{
-		Address: opt.Addr[0], Database: opt.Auth.Database, User: opt.Auth.Username, Password: opt.Auth.Password,
-		Compression: compression(opt), TLS: opt.TLS, ClientName: "astray", DialTimeout: 5 * time.Second,
-		// The deadline of each call counts. The default would cut off an insert that takes more than three seconds.
-		ReadTimeout: ch.NoTimeout,
-	}}, nil
+	return &Store{conn: conn, insertTimeout: o.InsertTimeout, log: o.Log, id: uuid.NewString(), saves: map[string]int{},
+		stateBlocks: sync.Pool{New: func() any { return newStateBlock() }}, dial: ch.Options{
+			Address: opt.Addr[0], Database: opt.Auth.Database, User: opt.Auth.Username, Password: opt.Auth.Password,
+			Compression: compression(opt), TLS: opt.TLS, ClientName: "astray", DialTimeout: 5 * time.Second,
+			// The deadline of each call counts. The default would cut off an insert that takes more than three seconds.
+			ReadTimeout: ch.NoTimeout,
+		}}, nil
 }
 
 // compression is how blocks are sent: as the DSN says; without a word of it packed by LZ4 over a network, and as they are to a
@@ -392,7 +394,11 @@ func (s *Store) SaveStates(ctx context.Context, cp pipeline.Checkpoint, states [
 	if len(states) == 0 {
 		return nil
 	}
-	b := newStateBlock()
+	b := s.stateBlocks.Get().(*stateBlock)
+	defer s.stateBlocks.Put(b)
+	for i := range b.columns {
+		b.columns[i].Data.(proto.Resettable).Reset()
+	}
 	for _, st := range states {
 		b.topic.Append(cp.Topic)
 		b.partition.Append(cp.Partition)

@@ -1,6 +1,7 @@
 package kafka
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"log/slog"
@@ -61,6 +62,7 @@ type Fetcher struct {
 	log      *slog.Logger
 	leader   *leader
 	unpack   kgo.Decompressor
+	room     *room
 	fails    int
 	progress *progress // nil: nobody watches
 
@@ -72,8 +74,9 @@ type Fetcher struct {
 // deleted and made anew since, the fetcher says so with a Gap and begins at its first record. Close it.
 func (a *Assignment) Open(offset int64, of TopicID) *Fetcher {
 	m := a.cfg.Metrics
+	to := &room{ratio: 4}
 	f := &Fetcher{
-		next: offset, id: of, cfg: a.cfg, leader: newLeader(a.cfg, a.Topic, a.Partition), unpack: kgo.DefaultDecompressor(),
+		next: offset, id: of, cfg: a.cfg, leader: newLeader(a.cfg, a.Topic, a.Partition), unpack: kgo.DefaultDecompressor(to), room: to,
 		log:     a.cfg.Log.With("topic", a.Topic, "partition", a.Partition),
 		records: m.records.WithLabelValues(a.Topic), bytes: m.bytes.WithLabelValues(a.Topic),
 		errors: m.fetchErrors.WithLabelValues(a.Topic), lag: m.lag.WithLabelValues(a.Topic, a.partitionLabel()),
@@ -168,9 +171,39 @@ func (f *Fetcher) fetch(ctx context.Context, b *Batch) error {
 		b.Messages = append(b.Messages, m)
 	}
 	f.bytes.Add(float64(size))
+	f.room.learn(size + recordBytes*len(fp.Records))
 	f.next = max(f.next, next) // beyond records that were aborted, or compacted away
 	b.Next, b.End = f.next, max(p.HighWatermark, f.next)
 	return fp.Err
+}
+
+// room is what compressed records are unpacked into: memory of their own, of about the size that it takes, so that nothing is
+// copied. It guesses the size by what the fetches before came to.
+type room struct {
+	ratio float64 // of what is unpacked to what came
+	came  int     // bytes, in the fetch at hand
+}
+
+const (
+	recordBytes = 24       // about what a record takes beside key and value
+	maxRoom     = 64 << 20 // beyond that it grows as it must
+)
+
+// GetDecompressBytes is kgo.PoolDecompressBytes.
+func (r *room) GetDecompressBytes(src []byte, _ kgo.CompressionCodecType) []byte {
+	r.came += len(src)
+	return make([]byte, 0, min(int(r.ratio*float64(len(src)))+bytes.MinRead, maxRoom))
+}
+
+// PutDecompressBytes is never given what is still read.
+func (*room) PutDecompressBytes([]byte) {}
+
+// learn takes how much there was in all that came since the last call.
+func (r *room) learn(size int) {
+	if r.came > 0 {
+		r.ratio = max(1.1*float64(size)/float64(r.came), 0.9*r.ratio)
+	}
+	r.came = 0
 }
 
 // begin goes to the first record of a topic that was made anew, noting the gap in b. All of its records are new, whatever

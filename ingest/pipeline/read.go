@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"errors"
+	"slices"
 	"strings"
 	"sync"
 	"time"
@@ -100,7 +101,11 @@ func (p *partition) read(ctx context.Context, wg *sync.WaitGroup) <-chan *batch 
 // decode turns the messages of b into events and dead letters.
 func (p *partition) decode(turn Decode, b *batch) {
 	wall := p.clock()
-	b.events, b.refs, b.dead = b.events[:0], b.refs[:0], b.dead[:0]
+	b.events, b.refs, b.dead = b.events[:cap(b.events)], b.refs[:0], b.dead[:0]
+	if short := len(b.in.Messages) - len(b.events); short > 0 { // most messages are an event
+		b.events = append(slices.Grow(b.events, short), make([]event.Event, short)...)
+	}
+	b.events = b.events[:0]
 	for i := range b.in.Messages {
 		m := &b.in.Messages[i]
 		// Event times are judged by the record's timestamp, so that the verdict on a message is the same when it

@@ -775,6 +775,9 @@ func (p *partition) takeFrames(now time.Time) []link.Frame {
 	}
 	out := p.frames
 	p.frames = make([]link.Frame, len(out))
+	for i := range out {
+		p.frames[i].Records = make([]link.Record, 0, len(out[i].Records)+len(out[i].Records)/8) // as many as last time
+	}
 	p.linked, p.linkBytes, p.linkedAt = 0, 0, now
 	watermark := p.watermark
 	if p.atEnd.Load() == p.pos-p.base {
