@@ -82,10 +82,25 @@ func Counts(s *feature.Store, v *feature.View, f feature.Feature, dst []Finding)
 
 // Count appends the finding of one feature over one window length.
 func Count(s *feature.Store, v *feature.View, f feature.Feature, sc feature.Scale, dst []Finding) []Finding {
-	if r, ok := s.Read(v, f, sc); ok {
+	if r, ok := s.Read(v, f, sc); ok && r.Observed >= material(f, sc) {
 		dst = Weigh(s, v, r, dst)
 	}
 	return dst
+}
+
+// material is how much there must be of a feature in a short window for it to be worth somebody's time, however unlikely it
+// is: whoever hardly ever does anything soon does thirty times as much. If it goes on, longer windows show it.
+func material(f feature.Feature, sc feature.Scale) float64 {
+	switch f {
+	case feature.Events, feature.Reads, feature.NewReads, feature.Repeats:
+		switch sc {
+		case feature.Minute:
+			return 30
+		case feature.TenMinutes:
+			return 50
+		}
+	}
+	return 0
 }
 
 // Weigh appends the finding of a reading, with what the agent's peers show at the same time allowed for.

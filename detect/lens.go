@@ -87,6 +87,8 @@ const (
 	// warmDays is how many agent-days a detector must have seen before it alerts on a score below coldRaw.
 	warmDays = 100
 	coldRaw  = 20
+	// youngLeast is of how much there must be then: each job that is done once a day comes up for the first time.
+	youngLeast = 60
 	// ownWindows is how many windows an agent must be known by to alert on a stream's first day.
 	ownWindows = 12
 )

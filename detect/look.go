@@ -31,7 +31,7 @@ func (e *Engine) held(detector int, f *Finding) string {
 		return "it ranks an agent and never alerts by itself"
 	case e.infos[detector].Direct || f.Direct || f.Known:
 		return ""
-	case e.store.Young() && (f.raw() < coldRaw || f.Own.N < ownWindows):
+	case e.store.Young() && (f.raw() < coldRaw || f.Own.N < ownWindows || f.Observed < youngLeast):
 		return youngText
 	case e.warm(detector):
 		return ""
@@ -46,7 +46,7 @@ func (e *Engine) held(detector int, f *Finding) string {
 // youngText is said on a stream's first day. What an agent's peers do says little then of what the agent will be found to
 // do every day: crawlers, monitors and nightly jobs come up one by one. Only what is beyond all doubt counts, by what the
 // agent itself did before.
-var youngText = fmt.Sprintf("the stream is younger than a day, and %d windows of the agent's own do not say with certainty that it is unusual", ownWindows)
+var youngText = fmt.Sprintf("the stream is younger than a day, and %d windows of the agent's own do not say with certainty that it is unusual, or it is little", ownWindows)
 
 var coldText = fmt.Sprintf("the detector has not seen %d agent-days yet", warmDays)
 

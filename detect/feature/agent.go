@@ -59,6 +59,7 @@ type state struct {
 	Acted    uint32  // when it did so last, seconds since the epoch
 	ActDays  uint32  // on how many days
 	Reported uint8   // bit 0: the open ten-minute window stands in an alert; bit 1: its silence was told; bit 2: that it only reads
+	Locked   uint8   // 1 while nothing is let in that the agent's key is shown for (401)
 }
 
 // origin is where an agent's calls come from: how often each attribute was new, and which are new just now.

@@ -63,13 +63,12 @@ var (
 	carriedMost   = [...]uint16{8, 24}
 )
 
-// load counts what a request carries and returns how much of it, in kilobytes, its operation does not explain.
-func (s *Store) load(v *View, in *[NumScales]bool, kb float32, first bool) (strange float32) {
+// load counts what a request carries and returns how much of it, in kilobytes, its operation explains.
+func (s *Store) load(v *View, in *[NumScales]bool, kb float32, first bool) (usual float32) {
 	t := v.Target
 	if t == nil {
-		return kb
+		return 0
 	}
-	usual := float32(0)
 	if t.cargo != nil && t.Members() >= cargoAgents {
 		usual = min(kb, t.cargo.Usual)
 	}
@@ -79,20 +78,13 @@ func (s *Store) load(v *View, in *[NumScales]bool, kb float32, first bool) (stra
 		}
 		t.cargo.learn(v.Event.RequestBytes, &s.usual)
 	}
-	if usual == 0 {
-		return kb
-	}
-	strange = kb - usual
 	for i, sc := range carriedScales {
-		switch c := &v.Agent.Carried[i]; {
-		case c.N >= carriedMost[i]:
-			strange = kb
-		case in[sc]:
+		if c := &v.Agent.Carried[i]; usual > 0 && in[sc] && c.N < carriedMost[i] {
 			c.N++
 			c.KB += usual
 		}
 	}
-	return strange
+	return usual
 }
 
 // Strange is the reading of the kilobytes sent, as PerEvent gives it, less what the operations explain.

@@ -20,7 +20,7 @@ func (s *Store) cross(v *View, a *Agent, ev *event.Event, sec int64, failed bool
 		name := func() string { return ev.Action + " " + ev.Service }
 		var before uint32
 		v.Target, _, before = sh.touch(Target, key, a, sec, name)
-		v.hourly = first(before, sec, Hour)
+		v.hourly, v.customary = first(before, sec, Hour), before != 0
 		if away && first(before, sec, Minute) {
 			s.refer(Target, key, name())
 		}

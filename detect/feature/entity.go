@@ -64,6 +64,7 @@ type Entity struct {
 	latest      latest  // the agents seen last
 	posts       []post  // of a template, oldest first
 	cargo       *cargo  // of a target whose requests have a size
+	balks       []balk  // of a target, the agents it fails for
 	Depth       uint8   // longest chain of posts of a template, each by an agent that had read the one before
 	dirty       bool
 }

@@ -8,11 +8,16 @@ type route struct {
 	First      int32 // minute
 	Last       int32 // seconds since the epoch, as uint32
 	N          uint16
+	Loads      uint8   // requests of which what the operation is wont to carry was taken off
 	Mean, M2   float32 // of the pauses, seconds
 	Surprise   float32 // when it began, −log10 of the probability that the agent's peers gave the destination
 	AgentEvent float32 // events of the agent when it began, on a logarithmic scale
-	Sent       float32 // kilobytes
+	Sent       float32 // kilobytes, what operations explain left out
 }
+
+// maxLoads is for how many requests to a destination their operations explain what they carry: a file in many pieces is a
+// file.
+const maxLoads = 8
 
 // follow keeps the pauses between the agent's calls to a destination, for the four used last. It returns the route of the
 // call, and again when a pause of its was counted.

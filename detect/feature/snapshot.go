@@ -22,7 +22,7 @@ const (
 
 // Version is the first byte of every state. A state of another version is refused with ErrVersion, and its owner rebuilds
 // what it was a state of from the stored events. A golden of each version stands in detect/testdata.
-const Version = 15
+const Version = 16
 
 // ErrVersion says that a state was written by a version of Astray that this one does not read.
 var ErrVersion error = versionError{}
@@ -308,6 +308,7 @@ func (e *Entity) append(dst []byte) []byte {
 		}
 		dst = append(dst, p.depth)
 	}
+	dst = e.appendBalks(dst)
 	if e.cargo == nil {
 		return append(dst, 0)
 	}
@@ -349,6 +350,7 @@ func (e *Entity) decode(d *decoder) {
 	for range n {
 		e.posts = append(e.posts, post{d.uint32(), d.uint32(), d.uint32(), d.uint32(), d.byte()})
 	}
+	e.decodeBalks(d)
 	if d.byte() != 0 {
 		e.cargo = &cargo{}
 		d.fixed(e.cargo)

@@ -56,10 +56,11 @@ type View struct {
 	Fleet  *Cohort
 	Shared *Shared
 
-	hourly bool    // it is the agent's first use of the target in the hour
-	bumped uint64  // cells that the event raised: the others were examined when they were
-	pause  float64 // seconds since the agent's event before, -1 for none
-	raised uint64  // of those, the ones that stand above their gates
+	hourly    bool    // it is the agent's first use of the target in the hour
+	customary bool    // the agent has used the target before
+	bumped    uint64  // cells that the event raised: the others were examined when they were
+	pause     float64 // seconds since the agent's event before, -1 for none
+	raised    uint64  // of those, the ones that stand above their gates
 
 	// What the agent does for the first time, as −log10 of the probability that its cohort, the wider group and
 	// the fleet give it (0 when it is not new), and the share of its peers that have done it before.
@@ -272,12 +273,6 @@ func (s *Store) Update(ev *event.Event) *View {
 			v.add(&in, Posts, 1)
 		}
 	}
-	switch ev.Status {
-	case 401, 403, 407:
-		v.add(&in, Denied, 1)
-	case 404, 410:
-		v.add(&in, Missing, 1)
-	}
 	if ev.Access >= event.Delete {
 		v.add(&in, Privileged, 1)
 	}
@@ -306,13 +301,18 @@ func (s *Store) Update(ev *event.Event) *View {
 	s.novel(v, a, ev, &in, minute, failed)
 	s.origin(v, a, ev, minute)
 	s.cross(v, a, ev, sec, failed)
+	s.refused(v, a, ev, &in, minute)
 	if !failed {
 		if ev.RequestBytes > 0 {
 			kb := float32(ev.RequestBytes) / 1024
 			v.add(&in, SentKB, kb)
-			strange := s.load(v, &in, kb, v.hourly)
-			if v.Way != nil {
-				v.Way.Sent += strange
+			usual := s.load(v, &in, kb, v.hourly)
+			if w := v.Way; w != nil {
+				if usual > 0 && w.Loads < maxLoads {
+					w.Loads++
+					kb -= usual
+				}
+				w.Sent += kb
 			}
 		}
 		if ev.ResponseBytes > 0 {

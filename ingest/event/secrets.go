@@ -585,8 +585,44 @@ func (s *search) addresses() {
 			strings.Trim(authority[colon+1:host], "*xX.") == "" {
 			continue
 		}
-		s.spans = append(s.spans, span{at + colon + 1, at + host, "url-password", 0})
+		rule := "url-password"
+		if placeholder(authority[:colon], authority[colon+1:host]) {
+			rule = RulePlaceholder
+		}
+		s.spans = append(s.spans, span{at + colon + 1, at + host, rule, 0})
 	}
+}
+
+// RulePlaceholder is what a password is found by that stands in examples for one: it is replaced like any other, lest somebody
+// uses it, but nobody has exposed anything.
+const RulePlaceholder = "placeholder-password"
+
+// placeholders are passwords of manuals and of software as it comes.
+var placeholders = map[string]bool{
+	"password": true, "passwd": true, "pass": true, "pwd": true, "passw0rd": true, "mypassword": true, "yourpassword": true, "secret": true,
+	"mysecret": true, "mysecretpassword": true, "changeme": true, "changeit": true, "example": true, "test": true, "testing": true, "demo": true,
+	"dummy": true, "fake": true, "sample": true, "placeholder": true, "redacted": true, "hidden": true, "token": true, "admin": true, "root": true,
+	"user": true, "username": true, "guest": true, "default": true, "postgres": true, "mysql": true, "mongo": true, "redis": true, "rabbitmq": true,
+	"xxx": true, "foo": true, "bar": true, "abc": true,
+}
+
+// placeholder reports whether the password of an address stands for one: it says so, is the user's name, or is a variable.
+func placeholder(user, password string) bool {
+	p := strings.ToLower(password)
+	if p == strings.ToLower(user) {
+		return true
+	}
+	first, last := p[0], p[len(p)-1]
+	if first == '$' || first == '{' && last == '}' || first == '[' && last == ']' || first == '%' && last == '%' {
+		return true
+	}
+	p = strings.Map(func(r rune) rune {
+		if r == '-' || r == '_' || r == '.' {
+			return -1
+		}
+		return r
+	}, strings.TrimRight(p, "0123456789!"))
+	return placeholders[p]
 }
 
 // secretParameters are the last words of the names of an address's parameters whose values are secrets.
