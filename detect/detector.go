@@ -82,13 +82,19 @@ func Counts(s *feature.Store, v *feature.View, f feature.Feature, dst []Finding)
 
 // Count appends the finding of one feature over one window length.
 func Count(s *feature.Store, v *feature.View, f feature.Feature, sc feature.Scale, dst []Finding) []Finding {
-	if r, ok := s.Read(v, f, sc); ok && r.Observed >= material(f, sc) {
-		dst = Weigh(s, v, r, dst)
+	r, ok := s.Read(v, f, sc)
+	if !ok {
+		return dst
+	}
+	n := len(dst)
+	dst = Weigh(s, v, r, dst)
+	if len(dst) > n && r.Observed < material(f, sc) {
+		dst[n].Hint = true
 	}
 	return dst
 }
 
-// material is how much there must be of a feature in a short window for it to be worth somebody's time, however unlikely it
+// material is how much there must be of a feature in a short window for an alert to be worth somebody's time, however unlikely it
 // is: whoever hardly ever does anything soon does thirty times as much. If it goes on, longer windows show it.
 func material(f feature.Feature, sc feature.Scale) float64 {
 	switch f {
