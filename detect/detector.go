@@ -65,9 +65,10 @@ type Finding struct {
 
 	Share float64 // part of the window's events that it accounts for, 0 when that is not known
 
-	by   int     // index of the detector, set by the engine
-	logP float64 // calibrated LogP, set by the engine
-	rank float64 // by which findings of all detectors compare, set by the engine
+	by     int     // index of the detector, set by the engine
+	logP   float64 // calibrated LogP, set by the engine
+	little bool    // less than is material: it does not alert, but what it is part of does
+	rank   float64 // by which findings of all detectors compare, set by the engine
 }
 
 // Counts appends the findings of one feature, over all window lengths it is counted at.
@@ -89,7 +90,7 @@ func Count(s *feature.Store, v *feature.View, f feature.Feature, sc feature.Scal
 	n := len(dst)
 	dst = Weigh(s, v, r, dst)
 	if len(dst) > n && r.Observed < material(f, sc) {
-		dst[n].Hint = true
+		dst[n].Hint, dst[n].little = true, true
 	}
 	return dst
 }

@@ -286,7 +286,7 @@ func (e *Engine) raise(v *feature.View, t *track, c crossing) {
 		a.EventIDs = append(a.EventIDs, strings.Clone(v.Event.ID))
 	}
 	for _, f := range e.findings {
-		if f.Entity == nil && !f.Hint && f.Scale <= feature.TenMinutes && -f.LogP > 0.8*e.rawNeeded() {
+		if f.Entity == nil && (!f.Hint || f.little) && f.Scale <= feature.TenMinutes && -f.LogP > 0.8*e.rawNeeded() {
 			v.Agent.Report()
 		}
 	}
