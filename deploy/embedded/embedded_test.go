@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/ClickHouse/clickhouse-go/v2"
+	"github.com/ClickHouse/clickhouse-go/v2/lib/driver"
 	"go.uber.org/goleak"
 
 	"github.com/astray-dev/astray/deploy/embedded"
@@ -18,6 +19,19 @@ import (
 func TestMain(m *testing.M) {
 	embedded.MaybeChild()
 	goleak.VerifyTestMain(m)
+}
+
+func connect(t *testing.T, s *embedded.Server) driver.Conn {
+	t.Helper()
+	o, err := clickhouse.ParseDSN(s.DSN())
+	if err != nil {
+		t.Fatal(err)
+	}
+	c, err := clickhouse.Open(o)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return c
 }
 
 // What the server has acknowledged is there after it was killed.
@@ -30,14 +44,7 @@ func TestAcknowledgedRowsSurviveKill(t *testing.T) {
 	}
 	query := func(sql string) string {
 		t.Helper()
-		o, err := clickhouse.ParseDSN(s.DSN())
-		if err != nil {
-			t.Fatal(err)
-		}
-		c, err := clickhouse.Open(o)
-		if err != nil {
-			t.Fatal(err)
-		}
+		c := connect(t, s)
 		defer c.Close()
 		if sql[:6] != "SELECT" {
 			if err := c.Exec(ctx, sql); err != nil {
@@ -79,14 +86,7 @@ func TestTheDiskIsNotFilledUp(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	o, err := clickhouse.ParseDSN(s.DSN())
-	if err != nil {
-		t.Fatal(err)
-	}
-	c, err := clickhouse.Open(o)
-	if err != nil {
-		t.Fatal(err)
-	}
+	c := connect(t, s)
 	defer c.Close()
 	if err := errors.Join(c.Exec(ctx, "CREATE DATABASE d ENGINE = Atomic"), c.Exec(ctx, "CREATE TABLE d.t (x UInt64) ENGINE = MergeTree ORDER BY x")); err != nil {
 		t.Fatal(err)

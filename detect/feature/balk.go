@@ -92,9 +92,13 @@ func (e *Entity) decodeBalks(d *decoder) {
 func (s *Store) refused(v *View, a *Agent, ev *event.Event, in *[NumScales]bool, minute uint32) {
 	denied := ev.Status == 401 || ev.Status == 403 || ev.Status == 407
 	missing := ev.Status == 404 || ev.Status == 410
-	common := false
-	if t := v.Target; t != nil && (denied || missing || len(t.balks) > 0) {
-		common = t.answered(uint32(a.Key>>32)|1, minute, uint32(xxhash.Sum64String(ev.Resource)), v.customary, denied || missing)
+	failed, common := denied || missing, false
+	if t := v.Target; t != nil && (failed || len(t.balks) > 0) {
+		resource := uint32(0) // of what has not failed nobody asks
+		if failed {
+			resource = uint32(xxhash.Sum64String(ev.Resource))
+		}
+		common = t.answered(uint32(a.Key>>32)|1, minute, resource, v.customary, failed)
 	}
 	locked := a.Locked
 	switch {
