@@ -14,6 +14,7 @@ type Cohort struct {
 	gapSum  float32
 	tides   tides
 	mixed   mixed
+	seasons seasons
 	origins struct{ Days, New [NumOrigins]float32 }
 	dirty   bool
 

@@ -42,14 +42,20 @@ func (m Moments) Predictive() (mean, variance float64) {
 // leastLogVariance is how much the logarithm of a size varies at least.
 const leastLogVariance = 0.25
 
-// predict is the mean and variance of a cell's next window, of its logarithm for sizes.
-func predict(i int, own, prior Moments) (mean, variance float64) {
+// predict is the mean and variance of a cell's next window, of its logarithm for sizes. The window is worth so many of an
+// average hour.
+func predict(i int, own, prior Moments, worth float64) (mean, variance float64) {
 	m := Mix(own, prior)
 	if !plan[i].Feature.size() {
-		return m.Predictive()
+		mean, variance = m.Predictive()
+		if worth == 1 {
+			return mean, variance
+		}
+		// What is Poisson of the variance grows with the exposure, what the rate scatters with its square.
+		return worth * mean, worth*mean + worth*worth*(variance-mean)
 	}
 	variance = math.Max(float64(m.Var), leastLogVariance)
-	return float64(m.Mean), variance + variance/math.Max(float64(m.N), 1)
+	return float64(m.Mean) + math.Log(worth), variance + variance/math.Max(float64(m.N), 1)
 }
 
 // natural is the mean and variance of a size whose logarithm has these.

@@ -24,7 +24,7 @@ func (s *Store) Expect(a *Agent, f Feature, sc Scale) (mean, variance, windows f
 		return 0, 0, 0, false
 	}
 	prior := s.prior(a, int(i))
-	mean, variance = predict(int(i), Moments{a.N[sc], a.Cells[i].Mean, a.Cells[i].Var}, prior)
+	mean, variance = predict(int(i), Moments{a.N[sc], a.Cells[i].Mean, a.Cells[i].Var}, prior, 1)
 	if f.size() {
 		mean, variance = natural(mean, variance)
 	}
@@ -81,7 +81,7 @@ func (s *Store) Read(v *View, f Feature, sc Scale) (Reading, bool) {
 		return Reading{}, false
 	}
 	r := Reading{Name: f.String(), Scale: sc, Observed: float64(c.Cur), cell: int(i), Peers: a.Cohort.pool.moments(int(i)), Own: Moments{a.N[sc], c.Mean, c.Var}}
-	r.Mean, r.Variance = predict(int(i), r.Own, prior)
+	r.Mean, r.Variance = predict(int(i), r.Own, prior, s.worth(a, int(i)))
 	if f.size() {
 		r.LogMean, r.LogSD = r.Mean, math.Sqrt(r.Variance)
 		r.Mean, r.Variance = natural(r.Mean, r.Variance)
@@ -98,7 +98,7 @@ func (s *Store) Beyond(v *View, f Feature, sc Scale) float64 {
 		return 0
 	}
 	c := &v.Agent.Cells[i]
-	mean, _ := predict(i, Moments{N: v.Agent.N[sc], Mean: c.Mean, Var: c.Var}, prior)
+	mean, _ := predict(i, Moments{N: v.Agent.N[sc], Mean: c.Mean, Var: c.Var}, prior, s.worth(v.Agent, i))
 	return math.Max(float64(c.Cur)-mean, 0)
 }
 
@@ -109,7 +109,7 @@ func (s *Store) Usual(a *Agent, f Feature, sc Scale) (mean, sd float64, ok bool)
 	if a.N[sc]+prior.N < minWindows {
 		return 0, 0, false
 	}
-	m, v := predict(i, Moments{N: a.N[sc], Mean: a.Cells[i].Mean, Var: a.Cells[i].Var}, prior)
+	m, v := predict(i, Moments{N: a.N[sc], Mean: a.Cells[i].Mean, Var: a.Cells[i].Var}, prior, s.worth(a, i))
 	return m, math.Sqrt(v), true
 }
 
@@ -122,7 +122,7 @@ func (s *Store) PerEvent(v *View, f Feature, sc Scale) (Reading, bool) {
 	}
 	if i := cellOf[Events][sc]; i >= 0 {
 		a := v.Agent
-		mean, _ := Mix(Moments{a.N[sc], a.Cells[i].Mean, a.Cells[i].Var}, s.prior(a, int(i))).Predictive()
+		mean, _ := predict(int(i), Moments{a.N[sc], a.Cells[i].Mean, a.Cells[i].Var}, s.prior(a, int(i)), s.worth(a, int(i)))
 		if k := float64(a.Cells[i].Cur) / mean; k > 1 {
 			r.raise(k)
 		}

@@ -27,6 +27,7 @@ func (s *Store) roll(a *Agent, sc Scale, w int64) {
 	if sc == Hour {
 		for c := a.Cohort; c != nil; c = c.parent {
 			c.tides.attend(w)
+			c.seasons.turn(w)
 		}
 	}
 	if sc < Day {
@@ -53,6 +54,8 @@ func (s *Store) roll(a *Agent, sc Scale, w int64) {
 	// A cohort listens to each of its agents, the busy ones and the long known a little more.
 	weight := float32(1 / math.Sqrt(1+float64(a.N[sc])))
 	reported := a.Reported&1 != 0 && sc <= TenMinutes
+	was, is := c.seasons.worth(sc, closed), c.seasons.worth(sc, w)
+	busy := cellOf[Events][sc]
 	for i := span[sc][0]; i < span[sc][1]; i++ {
 		if a.Live&(1<<i) == 0 {
 			continue
@@ -62,7 +65,11 @@ func (s *Store) roll(a *Agent, sc Scale, w int64) {
 			cl.Cur = 0
 			continue
 		}
-		m, variance := predict(i, Moments{a.N[sc], cl.Mean, cl.Var}, s.prior(a, i))
+		was, is := was, is
+		if !plan[i].Feature.rhythmic() {
+			was, is = 1, 1
+		}
+		m, variance := predict(i, Moments{a.N[sc], cl.Mean, cl.Var}, s.prior(a, i), was)
 		x := cl.Cur
 		size := plan[i].Feature.size()
 		usual := float32(m)
@@ -83,6 +90,18 @@ func (s *Store) roll(a *Agent, sc Scale, w int64) {
 		if limit := float32(m + capSigmas*math.Sqrt(variance) + capFloor); x > limit && a.N[sc] >= 1 {
 			x = limit
 		}
+		if i == int(busy) && a.N[sc] >= 1 && !s.Young() {
+			c.seasons.learn(sc, closed, float64(x), m/was, float64(c.tides.cur))
+		}
+		share, weight := share, weight
+		if size {
+			x -= float32(math.Log(was))
+		} else if was != 1 {
+			// By exposure: what a window of a quiet hour says is worth less.
+			x /= float32(was)
+			share = float32(was) / (n - 1 + float32(was))
+			weight *= float32(was)
+		}
 		d := x - cl.Mean
 		cl.Mean += share * d
 		cl.Var += share * (d*(x-cl.Mean) - cl.Var)
@@ -91,7 +110,7 @@ func (s *Store) roll(a *Agent, sc Scale, w int64) {
 		c.pool.Square[i] += weight * x * x
 		s.fleet.pool.Sum[i] += weight * x
 		s.fleet.pool.Square[i] += weight * x * x
-		m, variance = predict(i, Moments{n, cl.Mean, cl.Var}, s.prior(a, i))
+		m, variance = predict(i, Moments{n, cl.Mean, cl.Var}, s.prior(a, i), is)
 		cl.Gate = float32(m + gateSigmas*math.Sqrt(variance))
 		if size {
 			cl.Gate = float32(math.Expm1(math.Min(float64(cl.Gate), 80)))

@@ -5,6 +5,7 @@ import (
 	"math"
 	"math/rand/v2"
 	"testing"
+	"time"
 
 	"gonum.org/v1/gonum/mathext"
 	"gonum.org/v1/gonum/stat/distuv"
@@ -164,18 +165,18 @@ func TestSeasonFindsTheRhythmAndShrinksToFlat(t *testing.T) {
 		return f
 	}
 	var s rate.Season
-	if f := s.Factor(12345, 10); f != 1 {
+	if f := factor(&s, 12345, 10); f != 1 {
 		t.Fatalf("no data, factor %v", f)
 	}
 	for at := 0.0; at < 8*7*86400; at += 600 {
 		s.Learn(at, distuv.Poisson{Lambda: 10 * truth(at+300), Src: src}.Rand(), 10, 1)
 	}
 	for at := 1800.0; at < 7*86400; at += 3600 {
-		if got, want := s.Factor(at, 10), truth(at); math.Abs(got-want) > 0.12 {
+		if got, want := factor(&s, at, 10), truth(at); math.Abs(got-want) > 0.2 {
 			t.Errorf("hour %v: factor %.3f, true %.3f", at/3600, got, want)
 		}
 	}
-	if got := s.Factor(12*3600, 1e9); math.Abs(got-1) > 1e-3 {
+	if got := factor(&s, 12*3600, 1e9); math.Abs(got-1) > 1e-3 {
 		t.Errorf("a strong prior leaves %v", got)
 	}
 	var back rate.Season
@@ -188,13 +189,35 @@ func TestSeasonFindsTheRhythmAndShrinksToFlat(t *testing.T) {
 	}
 }
 
+func factor(s *rate.Season, at, concentration float64) float64 {
+	r := s.Rhythm(concentration)
+	return r.At(at)
+}
+
+func TestWeeksBeginOnMonday(t *testing.T) {
+	for day, want := range map[string]int{"1970-01-01": 3, "2026-01-05": 0, "2026-01-11": 6, "1969-12-28": 6} {
+		at, err := time.Parse(time.DateOnly, day)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if got := rate.Weekday(float64(at.Unix() + 86399)); got != want {
+			t.Errorf("%s: day %d of the week, not %d", day, got, want)
+		}
+	}
+}
+
 func TestSeasonNeverLeavesItsHours(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
 		var s rate.Season
 		at := rapid.Float64Range(-1e10, 1e10).Draw(t, "time")
 		s.Learn(at, 30, 10, 1)
-		if f := s.Factor(math.Floor(at/3600)*3600+1800, 10); f != 2 {
-			t.Fatalf("factor %v in the middle of the hour it was learned in", f)
+		middle := math.Floor(at/3600)*3600 + 1800
+		// The hour of all days: (10+30)/(10+10); this one: (10·2+30)/(10+10).
+		if f, other := factor(&s, middle, 10), factor(&s, middle+3*86400, 10); f != 2.5 || other != 2 {
+			t.Fatalf("factor %v in the middle of the hour it was learned in, %v at that hour of another day", f, other)
+		}
+		if f := factor(&s, middle+2*3600, 10); f != 1 {
+			t.Fatalf("factor %v two hours later", f)
 		}
 	})
 }
@@ -213,9 +236,16 @@ func BenchmarkLogSF(b *testing.B) {
 	}
 }
 
-func BenchmarkSeasonFactor(b *testing.B) {
+func BenchmarkRhythm(b *testing.B) {
 	var s rate.Season
 	for b.Loop() {
-		s.Factor(1.7e9, 10)
+		s.Rhythm(10)
+	}
+}
+
+func BenchmarkRhythmAt(b *testing.B) {
+	r := new(rate.Season).Rhythm(10)
+	for b.Loop() {
+		r.At(1.7e9)
 	}
 }
