@@ -16,7 +16,7 @@ type Config struct {
 	Budget float64
 	// Gap is how long an episode may pause and still be the same alert. Default one hour.
 	Gap time.Duration
-	// Watch, when set, is shown what each detector made of each event at which it spoke, before any alert is raised.
+	// Watch, when set, is shown each finding of each detector, in the order of the events, before any alert is raised.
 	// It is for tests and tuning; the Look is valid until it returns.
 	Watch func(*Look)
 	// Links is the number of partitions of the exchange that judges what crosses agents, 0 when the engine does that
@@ -167,7 +167,9 @@ func (e *Engine) judge(v *feature.View) {
 			e.top = Score{rank, e.infos[i].Name, kind, id}
 		}
 		if e.cfg.Watch != nil {
-			e.watch(i, v.Agent.ID, v.Event.Time, mine[best], e.held(i, &mine[best]))
+			for k := range mine {
+				e.watch(i, v.Agent.ID, v.Event.Time, mine[k], e.held(i, &mine[k]))
+			}
 		}
 		if loudest < 0 {
 			continue

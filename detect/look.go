@@ -5,14 +5,14 @@ import (
 	"math"
 )
 
-// Look is what a detector made of one event: how strong its evidence was, how strong it would have had to be, and why
-// it did not alert.
+// Look is a finding of a detector at one event: how strong the evidence was, how strong it would have had to be, and why
+// it is no reason for an alert.
 type Look struct {
 	Detector string
 	AgentID  string
-	Shared   string  // name of the entity that the evidence is about, "" when it is the agent
-	Time     int64   // event time, microseconds
-	Finding  Finding // the strongest
+	Shared   string // name of the entity that the evidence is about, "" when it is the agent
+	Time     int64  // event time, microseconds
+	Finding  Finding
 	Raw      float64 // −log10 of its probability under the model
 	P        float64 // as calibrated: the share of benign agent-days that reach Raw
 	// Threshold is the detector's share of the budget: it alerts at and below.

@@ -31,9 +31,10 @@ func (Detector) Info() detect.Info {
 // rare is from what surprise on a destination is rare among the agent's peers.
 const rare = 1.5
 
-// Examine weighs how even the pauses of the event's route are. What is called in the course of a job is as even as the job.
+// Examine weighs how even the pauses of the event's route are. What is called in the course of a job is as even as the job,
+// and what a cohort is given to call is called by the clock.
 func (Detector) Examine(s *feature.Store, v *feature.View, dst []detect.Finding) []detect.Finding {
-	if v.Route == nil || v.Route.Surprise < rare || !v.Route.Since(s) || v.InRun() {
+	if v.Route == nil || v.Route.Surprise < rare || !v.Route.Since(s) || v.InRun() || v.InCompany() {
 		return dst
 	}
 	x := v.Route.Unusual(v.Agent)

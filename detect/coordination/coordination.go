@@ -5,6 +5,7 @@ package coordination
 
 import (
 	"cmp"
+	"fmt"
 	"slices"
 
 	"github.com/astray-dev/astray/detect"
@@ -31,6 +32,9 @@ func (Detector) Info() detect.Info {
 	}
 }
 
+// fewest is how many agents it takes, beside the first, to be a gathering.
+const fewest = 3
+
 // settled is how many seconds a target must be known before its crowd is judged.
 const settled = 86400
 
@@ -39,6 +43,11 @@ func (Detector) Examine(s *feature.Store, v *feature.View, dst []detect.Finding)
 	dst = reworded(v, alike(v, dst))
 	dst = detect.Crowded(v, v.Object, feature.CrowdAgents, feature.Minute, dst)
 	dst = detect.Crowded(v, v.Object, feature.CrowdAgents, feature.TenMinutes, dst)
+	if g := &v.Gathered; g.Entity != nil && g.Count >= fewest && v.SinceStart > settled {
+		f := detect.Surprise("new_agents_at_one_object", fmt.Sprintf("%.0f agents of different kinds have come to do the same thing to one object within an hour", g.Count+1), g.Count+1, g.LogP)
+		f.Entity = g.Entity
+		dst = append(dst, f)
+	}
 	// A service that is new has no ordinary crowd yet.
 	if v.Target != nil && v.Target.Last-v.Target.First > settled {
 		dst = detect.Crowded(v, v.Target, feature.CrowdAgents, feature.Minute, dst)
@@ -49,15 +58,24 @@ func (Detector) Examine(s *feature.Store, v *feature.View, dst []detect.Finding)
 }
 
 // alike weighs the templates of a text. Everybody uses this or that phrase of the day; what counts is how many agents
-// share at least half of a text, so the finding is the median of its templates'. A structured object speaks for itself.
+// share at least half of a text, so the finding is the median of its templates'. A structured object speaks for itself, and so
+// does a link.
 func alike(v *feature.View, dst []detect.Finding) []detect.Finding {
-	if v.Replied || v.NumTemplates == 0 {
-		return dst
-	}
 	var found [len(v.Templates)]detect.Finding
-	n := 0
+	n, texts := 0, 0
 	for i, e := range v.Templates[:v.NumTemplates] {
-		if e == nil {
+		if v.Pages&(1<<i) != 0 {
+			if e == nil {
+				continue
+			}
+			if r, logP, ok := v.Shared.Spreading(e, v.SinceStart); ok {
+				dst = append(dst, detect.Finding{Reading: r, Entity: e, Direct: true, LogP: logP,
+					Text: fmt.Sprintf("%.0f agents have put one link into their texts within an hour, and had it from nobody before them", r.Observed)})
+			}
+			continue
+		}
+		texts++
+		if e == nil || v.Replied {
 			continue
 		}
 		if v.Objects&(1<<i) != 0 {
@@ -70,7 +88,7 @@ func alike(v *feature.View, dst []detect.Finding) []detect.Finding {
 			n++
 		}
 	}
-	if half := (v.NumTemplates + 1) / 2; n >= half {
+	if half := (texts + 1) / 2; n > 0 && n >= half {
 		slices.SortFunc(found[:n], func(a, b detect.Finding) int { return cmp.Compare(a.LogP, b.LogP) })
 		dst = append(dst, found[half-1])
 	}

@@ -22,21 +22,28 @@ func (s *Store) cross(v *View, a *Agent, ev *event.Event, sec int64, failed bool
 		v.Target, _, before = sh.touch(Target, key, a, sec, name)
 		v.hourly, v.customary = first(before, sec, Hour), before != 0
 		if away && first(before, sec, Minute) {
-			s.refer(Target, key, name())
+			s.refer(Ref{Kind: Target, Key: key, Name: name()})
 		}
 	}
-	if ev.Access == event.Write {
+	if ev.Access >= event.Write {
 		on := ev.Resource
 		if ev.ReplyTo != "" {
 			on = ev.ReplyTo
 		}
-		if on != "" {
+		// What is done to an object, and what is sent to somebody.
+		for _, on := range [...]string{ev.Destination, on} {
+			if on == "" {
+				continue
+			}
 			key := xxhash.Sum64String(on)*31 + xxhash.Sum64String(ev.Action)
 			name := func() string { return ev.Action + " " + on }
-			var before uint32
-			v.Object, _, before = sh.touch(Object, key, a, sec, name)
+			e, fresh, before := sh.touch(Object, key, a, sec, name)
+			if ev.Kind != event.Post {
+				v.gathers(sh.gather(ev.Action, e, fresh))
+			}
+			v.Object = e
 			if away && first(before, sec, Minute) {
-				s.refer(Object, key, name())
+				s.refer(Ref{Object, key, name(), ev.Kind == event.Post})
 			}
 		}
 	}
@@ -44,7 +51,7 @@ func (s *Store) cross(v *View, a *Agent, ev *event.Event, sec int64, failed bool
 		key := xxhash.Sum64String(ev.CredentialID)
 		before := s.useKey(v, a, key, sec, func() string { return strings.Clone(ev.CredentialID) })
 		if away && (v.OriginFresh || first(before, sec, Hour)) {
-			s.refer(Credential, key, ev.CredentialID)
+			s.refer(Ref{Kind: Credential, Key: key, Name: ev.CredentialID})
 		}
 	}
 	if ev.SourceIP != "" {
@@ -55,7 +62,7 @@ func (s *Store) cross(v *View, a *Agent, ev *event.Event, sec int64, failed bool
 			sh.bump(v.Source, CrowdChain, sec, w)
 		}
 		if away && (v.OriginFresh || first(before, sec, Hour)) {
-			s.refer(Source, key, ev.SourceIP)
+			s.refer(Ref{Kind: Source, Key: key, Name: ev.SourceIP})
 		}
 	}
 	if ev.Destination != "" && v.DestinationSurprise >= surprising-1 {
@@ -71,7 +78,7 @@ func (s *Store) cross(v *View, a *Agent, ev *event.Event, sec int64, failed bool
 	if away {
 		s.refers(v, a, ev)
 		v.Foreign, v.ForeignLogP = false, 0
-		v.Object, v.Credential, v.Source = nil, nil, nil
+		v.Object, v.Credential, v.Source, v.Gathered = nil, nil, nil, Gathering{}
 	}
 }
 
@@ -95,18 +102,38 @@ func (s *Store) templates(v *View, a *Agent, ev *event.Event, sec int64) {
 	if ev.ReplyTo != "" {
 		reply = uint32(xxhash.Sum64String(ev.ReplyTo)>>32) | 1
 	}
+	to := addressee(ev)
 	if s.exchange > 0 {
 		l := &s.link
 		l.Keys = append(l.Keys, s.sig.Keys[:s.sig.N]...)
-		l.Objects, l.ID, l.Object, l.Reply = s.sig.Objects, id, object, reply
+		l.Objects, l.Pages, l.ID, l.Object, l.Reply, l.To = s.sig.Objects, s.sig.Links, id, object, reply, to
 		l.Phrases, l.Wording = append(l.Phrases, s.sig.Phrases[:s.sig.NumPhrases]...), s.sig.Wording
 		return
 	}
 	v.Replied = reply != 0
-	v.Objects = s.sig.Objects
-	s.share(v, a, s.sig.Keys[:s.sig.N], id, object, reply, sec)
+	v.Objects, v.Pages = s.sig.Objects, s.sig.Links
+	s.share(v, a, s.sig.Keys[:s.sig.N], id, object, reply, to, sec)
 	s.phrases(v, a, s.sig.Phrases[:s.sig.NumPhrases], s.sig.Wording, id, object, reply, sec)
 }
+
+// addressee is the hash of whom a message is to, 0 for what is to everybody: the agent mentioned first, or the one that the object
+// ("dm/agent") or the destination is named after.
+func addressee(ev *event.Event) uint32 {
+	to := ev.Destination
+	switch {
+	case len(ev.Mentions) > 0:
+		to = ev.Mentions[0]
+	case to == "":
+		to = ev.Resource
+	}
+	if to = to[strings.LastIndexByte(to, '/')+1:]; to == "" {
+		return 0
+	}
+	return handed(xxhash.Sum64String(to))
+}
+
+// handed is what stands among the posts of a text that an agent was sent.
+func handed(agent uint64) uint32 { return uint32(agent*saltKey>>32) | 1 }
 
 // hasRead reports whether the agent has read the object lately. Resources name their kind before the id
 // ("post/123"); a post that is known by its event's id alone is not found that way.

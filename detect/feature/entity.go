@@ -2,7 +2,12 @@ package feature
 
 import (
 	"cmp"
+	"math"
 	"slices"
+
+	"github.com/cespare/xxhash/v2"
+
+	"github.com/astray-dev/astray/models/tail"
 )
 
 // EntityKind says what an entity is that several agents can have in common.
@@ -16,10 +21,11 @@ const (
 	Template                     // what texts have in common
 	Drop                         // a destination that came as a surprise to those who write to it
 	Phrase                       // three words of a text's sketch
+	Page                         // what a link in a text leads to
 	NumEntityKinds
 )
 
-var entityNames = [NumEntityKinds]string{"target", "object", "credential", "source", "template", "destination", "phrase"}
+var entityNames = [NumEntityKinds]string{"target", "object", "credential", "source", "template", "destination", "phrase", "page"}
 
 // String is the kind's name.
 func (k EntityKind) String() string { return entityNames[k] }
@@ -47,7 +53,9 @@ const (
 	maxMembers  = 512     // agents an entity remembers
 	maxEntities = 1 << 17 // entities of all kinds
 	maxWaiting  = 1 << 16 // values seen with one agent only
-	maxPosts    = 24      // posts a template remembers
+	maxPosts    = 24      // posts a phrase remembers
+	maxSent     = 36      // posts a template remembers, and whom they were to
+	maxFirst    = 4       // … while one agent alone has it
 )
 
 // Entity is what is remembered of something that agents share. It exists from the second agent on: most
@@ -65,6 +73,8 @@ type Entity struct {
 	posts       []post  // of a template, oldest first
 	cargo       *cargo  // of a target whose requests have a size
 	balks       []balk  // of a target, the agents it fails for
+	kin         uint32  // of an object, the cohort of the agent that was new to it last
+	joined      bool    // … and the event's agent is new to it, and of another
 	Depth       uint8   // longest chain of posts of a template, each by an agent that had read the one before
 	dirty       bool
 }
@@ -141,7 +151,7 @@ type post struct {
 type waiting struct {
 	agent   uint32
 	minute  uint32
-	posts   [2]uint32
+	posts   [maxFirst]uint32
 	wording uint32
 }
 
@@ -177,14 +187,17 @@ type Shared struct {
 	waiting  table[waiting]
 	pools    [NumEntityKinds]crowdPool
 	likeness [len(likenessMinutes)]Moments // other texts that are nearly the same as one, by how far back
+	gathered gathering                     // of all operations
 	dirty    bool
 	gone     []uint64 // entities forgotten since the last checkpoint
+
+	gatherings map[uint64]*gathering // by operation
 
 	maxEntities, maxWaiting int
 }
 
 func newShared() *Shared {
-	return &Shared{maxEntities: maxEntities, maxWaiting: maxWaiting}
+	return &Shared{gatherings: map[uint64]*gathering{}, maxEntities: maxEntities, maxWaiting: maxWaiting}
 }
 
 // touch counts one event of an agent with an entity and returns the entity, nil while it belongs to one agent.
@@ -205,11 +218,14 @@ func (s *Shared) touch(kind EntityKind, key uint64, a *Agent, sec int64, name fu
 			if !ok && s.waiting.len() >= s.maxWaiting {
 				s.sweepWaiting()
 			}
-			if !ok && (kind == Template || kind == Object || kind == Source || kind == Phrase) {
+			if !ok && (kind == Template || kind == Object || kind == Source || kind == Phrase || kind == Page) {
 				s.pools[kind].single()
 			}
 			before = w.minute
 			w.agent, w.minute = agent, max(w.minute, minute)
+			if kind == Object {
+				w.wording = kinOf(a)
+			}
 			s.waiting.set(key, w)
 			s.dirty = true
 			return nil, !ok, before
@@ -224,12 +240,29 @@ func (s *Shared) touch(kind EntityKind, key uint64, a *Agent, sec int64, name fu
 				e.posts = append(e.posts, post{id: p, agent: w.agent, wording: w.wording, minute: w.minute})
 			}
 		}
+		if kind == Object {
+			e.kin = w.wording
+		}
 		s.entities.set(key, e)
 		// The first agent counts where its event still lies in an open window.
 		s.count(e, uint64(w.agent)<<32, int64(w.minute)*60, w.minute, "")
 	}
 	before = s.count(e, a.Key, sec, minute, a.ID)
+	if e.joined = false; kind == Object && before == 0 {
+		if kin := kinOf(a); kin != e.kin {
+			e.joined, e.kin = true, kin
+			s.bump(e, CrowdChain, sec, 1)
+		}
+	}
 	return e, before == 0, before
+}
+
+// kinOf is the hash of the agent's cohort. Agents of which nothing is said are each their own.
+func kinOf(a *Agent) uint32 {
+	if a.Cohort == nil || a.Cohort.Name == "" {
+		return uint32(a.Key>>32) | 1
+	}
+	return uint32(xxhash.Sum64String(a.Cohort.Name)>>32) | 1
 }
 
 // count counts one event of an agent with the entity and returns the minute in which the two were last seen together.
@@ -323,6 +356,24 @@ func (s *Shared) Joining(e *Entity, sinceStart int64) (r Reading, ok bool) {
 	r = Reading{Name: crowdNames[CrowdFresh], Scale: Hour, Observed: float64(e.cells[Hour][CrowdFresh].cur), Peers: prior}
 	r.Mean, r.Variance = prior.Predictive()
 	return r, r.Observed > r.Mean+1
+}
+
+// spread is the Pareto index of how many agents take up a page of their own accord, beyond the first.
+const spread = 3
+
+// Spreading is Joining for a page: how many agents have put a link to it into texts within the hour that had it from none of those
+// before them, with the probability, as a natural logarithm, of as many. ok is false for a page that has been known for
+// a day: it is looked up.
+func (s *Shared) Spreading(e *Entity, sinceStart int64) (r Reading, logP float64, ok bool) {
+	if e.Last-e.First > settling {
+		return r, 0, false
+	}
+	if r, ok = s.Joining(e, sinceStart); !ok {
+		return r, 0, false
+	}
+	r.Name = "new_agents_with_one_link"
+	logP = math.Log(math.Min(math.Max(r.Mean-1, 1e-3), 1)) - spread*math.Log(r.Observed-1)
+	return r, math.Max(logP, tail.CountLogSF(math.Floor(r.Observed), r.Mean, r.Variance)), true
 }
 
 // Reach returns how many agents were seen with the entity in the three days up to its last event, against what

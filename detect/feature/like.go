@@ -105,7 +105,7 @@ func (s *Store) phrases(v *View, a *Agent, keys []uint64, wording, id, object, r
 			if fresh {
 				k := Phrase.key(key)
 				w := s.shared.waiting.get(k)
-				w.posts, w.wording = [2]uint32{id}, wording
+				w.posts, w.wording = [maxFirst]uint32{id}, wording
 				s.shared.waiting.set(k, w)
 			}
 			continue

@@ -30,17 +30,22 @@ type Link struct {
 	// has read lately.
 	Keys, Phrases     []uint64
 	Wording           uint32 // of the text, 0 without phrases
-	Objects           uint16
+	Objects, Pages    uint16 // of Keys, those of structured objects and those of links
 	ID, Object, Reply uint32
+	To                uint32 // whom it is to, 0 for everybody
 	Reads             [8]uint32
 }
 
 // Ref is one thing that agents share.
 type Ref struct {
-	Kind EntityKind
-	Key  uint64 // hash of its name
-	Name string
+	Kind  EntityKind
+	Key   uint64 // hash of its name
+	Name  string
+	Shown bool // what is done to it is for others to see
 }
+
+// refShown marks in the byte of the kind what is Shown.
+const refShown = 0x80
 
 const (
 	maxRefs    = 8
@@ -94,12 +99,12 @@ func (s *Store) Links(yield func(partition int, data []byte)) {
 func (l *Link) text() bool { return len(l.Keys) > 0 || len(l.Phrases) > 0 }
 
 // refer notes that the event bears on something.
-func (s *Store) refer(kind EntityKind, key uint64, name string) {
-	if len(name) > maxRefName {
-		name = strings.ToValidUTF8(name[:maxRefName], "")
+func (s *Store) refer(r Ref) {
+	if len(r.Name) > maxRefName {
+		r.Name = strings.ToValidUTF8(r.Name[:maxRefName], "")
 	}
 	if len(s.link.Refs) < maxRefs {
-		s.link.Refs = append(s.link.Refs, Ref{kind, key, name})
+		s.link.Refs = append(s.link.Refs, r)
 	}
 }
 
@@ -162,7 +167,11 @@ func (s *Store) Join(l *Link) *View {
 		case Target:
 			v.Target, _, _ = s.shared.touch(Target, r.Key, a, sec, r.name)
 		case Object:
-			v.Object, _, _ = s.shared.touch(Object, r.Key, a, sec, r.name)
+			e, fresh, _ := s.shared.touch(Object, r.Key, a, sec, r.name)
+			if !r.Shown {
+				v.gathers(s.shared.gather(actionOf(r.Name), e, fresh))
+			}
+			v.Object = e
 		case Credential:
 			s.useKey(v, a, r.Key, sec, r.name)
 		case Source:
@@ -174,8 +183,8 @@ func (s *Store) Join(l *Link) *View {
 	}
 	if l.text() {
 		s.joined.Kind = event.Post
-		v.Objects, v.Replied = l.Objects, l.Reply != 0
-		s.share(v, a, l.Keys, l.ID, l.Object, l.Reply, sec)
+		v.Objects, v.Pages, v.Replied = l.Objects, l.Pages, l.Reply != 0
+		s.share(v, a, l.Keys, l.ID, l.Object, l.Reply, l.To, sec)
 		s.phrases(v, a, l.Phrases, l.Wording, l.ID, l.Object, l.Reply, sec)
 	}
 	return v
@@ -183,43 +192,69 @@ func (s *Store) Join(l *Link) *View {
 
 func (r *Ref) name() string { return r.Name }
 
-// share counts a text among those that have its keys, and tells whether the agent had read one of them.
-func (s *Store) share(v *View, a *Agent, keys []uint64, id, object, reply uint32, sec int64) {
-	author := uint32(a.Key>>32) | 1
-	for _, key := range keys {
-		e, _, _ := s.shared.touch(Template, key, a, sec, func() string { return templateName(key) })
+// share counts a text among those that have its keys, and tells whether the agent had read one of them. A link is passed on in
+// words of their own by those who find it worth reading: it tells how far a text has come when the words are somebody's as well.
+func (s *Store) share(v *View, a *Agent, keys []uint64, id, object, reply, to uint32, sec int64) {
+	author, mine := uint32(a.Key>>32)|1, handed(a.Key)
+	linked, known := uint8(0), false
+	var depths [maxTemplates]uint8
+	for i, key := range keys {
+		kind := Template
+		if v.Pages&(1<<i) != 0 {
+			kind = Page
+		}
+		e, fresh, _ := s.shared.touch(kind, key, a, sec, func() string { return templateName(key) })
 		if e == nil {
-			k := Template.key(key)
+			k := kind.key(key)
 			w := s.shared.waiting.get(k)
-			w.posts = [2]uint32{id, object}
+			if to == 0 {
+				w.posts[0], w.posts[1] = id, object
+			} else {
+				w.posts = [maxFirst]uint32{id, to, w.posts[1], w.posts[2]}
+			}
 			s.shared.waiting.set(k, w)
-			v.NumTemplates++
 			continue
 		}
-		depth := uint8(0)
 		for _, p := range e.posts {
 			if p.agent == author {
 				continue
 			}
-			if p.id == reply && reply != 0 || a.hasRead(p.id) {
-				depth = max(depth, p.depth+1)
+			if p.id == reply && reply != 0 || p.id == mine || a.hasRead(p.id) {
+				depths[i] = max(depths[i], p.depth+1)
 			}
 		}
-		if depth >= 2 {
+		if kind == Page {
+			linked = max(linked, depths[i])
+			if fresh && depths[i] > 0 {
+				s.shared.bump(e, CrowdFresh, sec, -1) // it has the link from another
+			}
+		} else {
+			known = true
+		}
+		v.Templates[i] = e
+	}
+	v.NumTemplates = len(keys)
+	for i, e := range v.Templates[:v.NumTemplates] {
+		if e == nil {
+			continue
+		}
+		depth := depths[i]
+		if e.Kind != Page {
+			depth = max(depth, linked)
+		}
+		if depth >= 2 && (e.Kind != Page || known) {
 			s.shared.bump(e, CrowdChain, sec, 1)
 		}
 		e.Depth = max(e.Depth, depth)
-		for _, p := range [2]uint32{id, object} {
+		for _, p := range [...]uint32{id, object, to} {
 			if p == 0 {
 				continue
 			}
-			if len(e.posts) >= maxPosts {
+			if len(e.posts) >= maxSent {
 				e.posts = e.posts[:copy(e.posts, e.posts[1:])]
 			}
 			e.posts = append(e.posts, post{id: p, agent: author, depth: depth})
 		}
-		v.Templates[v.NumTemplates] = e
-		v.NumTemplates++
 	}
 }
 
@@ -249,6 +284,10 @@ const (
 	linkReturned
 	linkText
 	linkPhrases
+	linkPages
+	linkTo
+
+	linkOrigin = linkText - 1 // anything of the origin
 )
 
 // Append writes the link.
@@ -275,15 +314,25 @@ func (l *Link) Append(dst []byte) []byte {
 	if len(l.Phrases) > 0 {
 		flags |= linkPhrases
 	}
+	if l.Pages != 0 {
+		flags |= linkPages
+	}
+	if l.To != 0 {
+		flags |= linkTo
+	}
 	dst = binary.AppendUvarint(dst, flags)
-	if flags&^(linkText|linkPhrases) != 0 {
+	if flags&linkOrigin != 0 {
 		dst = binary.LittleEndian.AppendUint32(dst, math.Float32bits(l.OriginLogP))
 		dst = append(dst, l.Weight)
 	}
 	dst = binary.AppendUvarint(dst, uint64(len(l.Refs)))
 	for i := range l.Refs {
 		r := &l.Refs[i]
-		dst = append(dst, byte(r.Kind))
+		kind := byte(r.Kind)
+		if r.Shown {
+			kind |= refShown
+		}
+		dst = append(dst, kind)
 		dst = binary.LittleEndian.AppendUint64(dst, r.Key)
 		dst = appendString(dst, r.Name)
 	}
@@ -299,6 +348,12 @@ func (l *Link) Append(dst []byte) []byte {
 		for _, h := range l.Reads {
 			dst = binary.LittleEndian.AppendUint32(dst, h)
 		}
+	}
+	if flags&linkPages != 0 {
+		dst = binary.AppendUvarint(dst, uint64(l.Pages))
+	}
+	if flags&linkTo != 0 {
+		dst = binary.LittleEndian.AppendUint32(dst, l.To)
 	}
 	if flags&linkPhrases != 0 {
 		dst = binary.AppendUvarint(dst, uint64(len(l.Phrases)))
@@ -324,7 +379,7 @@ func (l *Link) Decode(src []byte) error {
 		l.OriginNew[p] = flags&(1<<p) != 0
 	}
 	l.OriginFresh, l.Returned = flags&linkFresh != 0, flags&linkReturned != 0
-	if flags&^(linkText|linkPhrases) != 0 {
+	if flags&linkOrigin != 0 {
 		l.OriginLogP = math.Float32frombits(d.uint32())
 		l.Weight = d.byte()
 	}
@@ -333,7 +388,8 @@ func (l *Link) Decode(src []byte) error {
 		d.fail("number of things referred to")
 	}
 	for i := uint64(0); i < n && d.err == nil; i++ {
-		r := Ref{Kind: EntityKind(d.byte()), Key: d.uint64(), Name: d.string(maxLinkName)}
+		kind := d.byte()
+		r := Ref{Kind: EntityKind(kind &^ refShown), Key: d.uint64(), Name: d.string(maxLinkName), Shown: kind&refShown != 0}
 		if r.Kind >= NumEntityKinds {
 			d.fail("kind of entity")
 		}
@@ -351,6 +407,12 @@ func (l *Link) Decode(src []byte) error {
 		for i := range l.Reads {
 			l.Reads[i] = d.uint32()
 		}
+	}
+	if flags&linkPages != 0 {
+		l.Pages = uint16(d.uvarint())
+	}
+	if flags&linkTo != 0 {
+		l.To = d.uint32()
 	}
 	if flags&linkPhrases != 0 {
 		if n = d.uvarint(); n > sketchBins {

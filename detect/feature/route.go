@@ -1,6 +1,10 @@
 package feature
 
-import "math"
+import (
+	"math"
+
+	"github.com/cespare/xxhash/v2"
+)
 
 // route is an agent's calls to one destination, as a renewal process.
 type route struct {
@@ -61,6 +65,17 @@ func (r *route) Recent(a *Agent) bool { return r.recent(a) }
 
 // Age is for how many seconds the agent has called the destination.
 func (r *route) Age() int64 { return int64(uint32(r.Last)) - int64(r.First)*60 }
+
+// rollout is by how many others of its cohort what is new to an agent must have been taken up for it to have been given to all.
+const rollout = 2
+
+// InCompany reports whether the destination of the event is one that others of the agent's cohort have taken up as well, be it
+// after the agent: what is given to a cohort comes to some of it first.
+func (v *View) InCompany() bool {
+	d := &v.Agent.Cohort.destinations
+	h := xxhash.Sum64String(v.Event.Destination)
+	return v.Agent.Cohort.Name != "" && max(d.Agents[h], d.Pending[h]) > rollout
+}
 
 // Unusual is how much more even the route is than the agent's calls are wont to be, 0 for a route that is no
 // longer new.

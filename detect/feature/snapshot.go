@@ -22,7 +22,7 @@ const (
 
 // Version is the first byte of every state. A state of another version is refused with ErrVersion, and its owner rebuilds
 // what it was a state of from the stored events. A golden of each version stands in detect/testdata.
-const Version = 16
+const Version = 17
 
 // ErrVersion says that a state was written by a version of Astray that this one does not read.
 var ErrVersion error = versionError{}
@@ -216,6 +216,7 @@ func (c *Cohort) append(dst []byte) []byte {
 	dst = fixed(dst, &c.origins)
 	dst = fixed(dst, &c.mixed)
 	dst = c.tides.append(dst)
+	dst = c.seasons.append(dst)
 	for _, v := range [...]*Vocabulary{&c.services, &c.destinations, &c.actions} {
 		dst = v.append(dst)
 	}
@@ -230,6 +231,7 @@ func (c *Cohort) decode(d *decoder) {
 	d.fixed(&c.origins)
 	d.fixed(&c.mixed)
 	c.tides.decode(d)
+	c.seasons.decode(d)
 	for _, v := range [...]*Vocabulary{&c.services, &c.destinations, &c.actions} {
 		v.decode(d)
 	}
@@ -256,12 +258,15 @@ func (s *Store) decodeFleet(d *decoder) {
 }
 
 func (s *Shared) append(dst []byte) []byte {
-	dst = fixed(fixed(dst, &s.pools), &s.likeness)
+	dst = s.appendGatherings(fixed(fixed(dst, &s.pools), &s.likeness))
 	dst = binary.AppendUvarint(dst, uint64(s.waiting.len()))
 	for _, k := range s.waiting.sorted() {
 		w := s.waiting.get(k)
 		dst = binary.LittleEndian.AppendUint64(dst, k)
-		for _, x := range [...]uint32{w.agent, w.minute, w.posts[0], w.posts[1], w.wording} {
+		for _, x := range [...]uint32{w.agent, w.minute, w.wording} {
+			dst = binary.AppendUvarint(dst, uint64(x))
+		}
+		for _, x := range w.posts {
 			dst = binary.AppendUvarint(dst, uint64(x))
 		}
 	}
@@ -271,6 +276,7 @@ func (s *Shared) append(dst []byte) []byte {
 func (s *Shared) decode(d *decoder) {
 	d.fixed(&s.pools)
 	d.fixed(&s.likeness)
+	s.decodeGatherings(d)
 	n := d.uvarint()
 	if n > maxWaiting+1 {
 		d.fail("number of waiting values")
@@ -278,12 +284,17 @@ func (s *Shared) decode(d *decoder) {
 	}
 	for range n {
 		k := d.uint64()
-		s.waiting.set(k, waiting{uint32(d.uvarint()), uint32(d.uvarint()), [2]uint32{uint32(d.uvarint()), uint32(d.uvarint())}, uint32(d.uvarint())})
+		w := waiting{agent: uint32(d.uvarint()), minute: uint32(d.uvarint()), wording: uint32(d.uvarint())}
+		for i := range w.posts {
+			w.posts[i] = uint32(d.uvarint())
+		}
+		s.waiting.set(k, w)
 	}
 }
 
 func (e *Entity) append(dst []byte) []byte {
 	dst = append(dst, byte(e.Kind), e.Depth)
+	dst = binary.LittleEndian.AppendUint32(dst, e.kin)
 	dst = appendString(dst, e.Name)
 	dst = binary.AppendVarint(binary.AppendVarint(dst, e.First), e.Last)
 	dst = fixed(dst, &e.window)
@@ -320,7 +331,7 @@ func (e *Entity) decode(d *decoder) {
 		d.fail("kind of entity")
 		return
 	}
-	e.Depth = d.byte()
+	e.Depth, e.kin = d.byte(), d.uint32()
 	e.Name = d.string(maxName)
 	e.First, e.Last = d.varint(), d.varint()
 	d.fixed(&e.window)
@@ -343,7 +354,7 @@ func (e *Entity) decode(d *decoder) {
 		name := d.string(maxName)
 		e.latest.add(name, uint32(xxhash.Sum64String(name)>>32))
 	}
-	if n = d.uvarint(); n > maxPosts {
+	if n = d.uvarint(); n > maxSent {
 		d.fail("number of posts")
 		return
 	}

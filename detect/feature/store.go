@@ -88,9 +88,11 @@ type View struct {
 	IdleN         uint32
 
 	Target, Object, Credential, Source, Drop *Entity
+	Gathered                                 Gathering // about an object of the event
 	Templates                                [maxTemplates]*Entity
 	NumTemplates                             int    // keys of the text; nil where no other agent has used one
 	Objects                                  uint16 // those of structured objects
+	Pages                                    uint16 // those of links
 	Like                                     Likeness
 	SinceStart                               int64 // seconds since the first event of the stream
 	Replied                                  bool  // the text answers another: likeness has a reason

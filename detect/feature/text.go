@@ -2,6 +2,7 @@ package feature
 
 import (
 	"math/bits"
+	"strings"
 
 	"github.com/cespare/xxhash/v2"
 )
@@ -18,9 +19,10 @@ const (
 	minWords     = 4    // words below which it does as well, unless it is structured
 	maxSegments  = 4
 	maxObjects   = 2 // structured objects, which have places of their own: they often stand at the end
+	maxLinks     = 2 // links, which have so as well
 	sketchBins   = 8
 	minShingles  = 12 // of a text that is sketched: shorter ones are alike by chance
-	maxTemplates = maxSegments + maxObjects
+	maxTemplates = maxSegments + maxObjects + maxLinks
 )
 
 // Signature is the keys under which a text's templates are found.
@@ -28,6 +30,7 @@ type Signature struct {
 	Keys    [maxTemplates]uint64
 	N       int
 	Objects uint16 // bit set of the keys that are of structured objects
+	Links   uint16 // … and of those that are of links
 
 	Phrases    [sketchBins]uint64
 	NumPhrases int
@@ -42,13 +45,13 @@ type masker struct {
 
 // sign computes the signature of a text. It allocates nothing.
 func (m *masker) sign(text string, sig *Signature) {
-	sig.N, sig.Objects, sig.NumPhrases, sig.Wording = 0, 0, 0, 0
+	sig.N, sig.Objects, sig.Links, sig.NumPhrases, sig.Wording = 0, 0, 0, 0, 0
 	m.nwords = 0
 	if len(text) > maxText {
 		text = text[:maxText]
 	}
 	n, words, structured := 0, 0, false
-	segments, objects := 0, 0
+	segments, objects, links := 0, 0, 0
 	flush := func() {
 		if n >= minSegment && (words >= minWords || structured) && segments < maxSegments {
 			sig.Keys[sig.N] = xxhash.Sum64(m.buf[:n])
@@ -127,6 +130,14 @@ func (m *masker) sign(text string, sig *Signature) {
 				}
 				masked = '~'
 			}
+			if masked == '~' && links < maxLinks {
+				if key := address(text[i:j]); key != 0 {
+					sig.Links |= 1 << sig.N
+					sig.Keys[sig.N] = key
+					sig.N++
+					links++
+				}
+			}
 			start := n
 			if masked != 0 {
 				m.buf[n] = masked
@@ -160,6 +171,35 @@ func (m *masker) sign(text string, sig *Signature) {
 	}
 	flush()
 	m.sketch(sig)
+}
+
+// address is a key made of where a link leads to: host and path, without what is wont to tell apart who follows it. It is 0 for what is
+// no link.
+func address(link string) uint64 {
+	if i := strings.Index(link, "://"); i >= 0 {
+		link = link[i+3:]
+	}
+	if i := strings.IndexAny(link, "?#<>|\\"); i >= 0 {
+		link = link[:i]
+	}
+	link = strings.TrimRight(link, ".,;:!?'*_/")
+	host := link
+	if i := strings.IndexByte(link, '/'); i >= 0 {
+		host = link[:i]
+	}
+	if len(host) < 4 || strings.IndexByte(host, '.') < 0 || len(link) > 512 {
+		return 0
+	}
+	var buf [512]byte
+	for i := range host {
+		c := host[i]
+		if c >= 'A' && c <= 'Z' {
+			c |= 0x20
+		}
+		buf[i] = c
+	}
+	copy(buf[len(host):], link[len(host):])
+	return xxhash.Sum64(buf[:len(link)]) * saltAction
 }
 
 // object reads a flat JSON object at the start of text: where it ends, and a key made of its keys.

@@ -3,6 +3,7 @@ package main
 import (
 	"context"
 	"errors"
+	"fmt"
 	"math"
 	"os"
 	"path/filepath"
@@ -105,12 +106,35 @@ func TestShapes(t *testing.T) {
 	}
 }
 
-func TestCountAtLevels(t *testing.T) {
-	got := count([]float64{0, 1, 2.5, 4})
-	for i, want := range []int{3, 2, 1, 1} {
-		if got[i] != want {
-			t.Errorf("p <= %v: %d, want %d", levels[i], got[i], want)
+// Three agents over three days, of which the first is left out; the third floods on the last.
+func TestCalibrationCountsAgentDays(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "events.ndjson")
+	var b strings.Builder
+	n := 0
+	for at := 0; at < 3*86400; at += 300 {
+		for agent := range 3 {
+			times := 1
+			if agent == 2 && at > 2*86400+43200 {
+				times = 200
+			}
+			for range times {
+				n++
+				fmt.Fprintf(&b, `{"id":"e%d","time":%d,"kind":"api_call","agent_id":"a%d","action":"post.get","resource":"post/%d","service":"posts"}`+"\n", n, 1767571200000+1000*at, agent, n%50)
+			}
 		}
+	}
+	if err := os.WriteFile(path, []byte(b.String()), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	active, total, reached, err := calibration(path)
+	if err != nil || active != 6 || total != n {
+		t.Fatalf("%d agent-days, %d of %d events, %v", active, total, n, err)
+	}
+	if got := reached["burst"]; got[0] != 1 || got[1] > got[0] || got[3] > got[2] {
+		t.Errorf("of six agent-days, burst's p-values reached the levels in %v", got)
+	}
+	if _, ok := reached["awakening"]; ok {
+		t.Error("awakening never alerts and has no p-value")
 	}
 }
 

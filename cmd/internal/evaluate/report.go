@@ -408,9 +408,9 @@ func (r *report) quietTables(b *strings.Builder) {
 	}
 	r.quietSeeds(b)
 	fmt.Fprintf(b, `
-Calibration: the p-value of an agent-day is the smallest a detector gave in it. Of %d agent-days with events, the share with
-p ≤ x, over x; 1 is honest, above it false alarms, under it a detector that holds back. In brackets the number that is expected at x
-when it is under 10: the ratio is then mostly chance.
+Calibration: the p-value of an agent-day is the smallest of those that a detector may alert by. Of %d agent-days with events, after
+the first day of a stream, the share with p ≤ x, over x; 1 is honest, above it false alarms, under it a detector that holds back. In brackets the
+number that is expected at x when it is under 10: the ratio is then mostly chance.
 `, active)
 	heads := []string{"detector"}
 	for _, x := range levels {

@@ -15,6 +15,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/astray-dev/astray/detect"
 	"github.com/astray-dev/astray/detect/alert"
 	"github.com/astray-dev/astray/detect/catalog"
 	"github.com/astray-dev/astray/ingest/event"
@@ -215,7 +216,7 @@ var levels = []float64{1e-1, 1e-2, 1e-3, 1e-4}
 // quietResult is what a world without attacks gave.
 type quietResult struct {
 	agentDays float64
-	active    int // agent-days with an event
+	active    int // agent-days with an event, after the first day
 	alerts    []int
 	by        []map[string]int // alerts by detector, for each budget
 	reached   map[string][]int // agent-days whose smallest p-value reached the level, by detector
@@ -248,51 +249,67 @@ func (r *report) runQuiet(ctx context.Context, seed uint64, size shape, q *quiet
 		q.alerts, q.by = append(q.alerts, len(all)), append(q.by, by)
 	}
 
-	// Number the agent-days, in the order of the events.
-	number := map[string]int32{}
-	var of []int32
-	var key []byte
-	if err := eachEvent(events, func(ev *event.Event) {
-		key = append(strconv.AppendInt(key[:0], ev.Time/dayMicros, 10), ' ')
-		key = append(key, ev.AgentID...)
-		n, ok := number[string(key)]
-		if !ok {
-			n = int32(len(number))
-			number[string(key)] = n
-		}
-		of = append(of, n)
-	}); err != nil {
+	total := 0
+	if q.active, total, q.reached, err = calibration(events); err != nil {
 		return err
 	}
-	q.active, q.reached, q.rate = len(number), map[string][]int{}, float64(len(of))/quickest.Seconds()
-	for _, d := range catalog.All() {
-		name := d.Info().Name
-		top := make([]float64, len(number))
-		if err := eachScore(ctx, r.astray, func(n int, score float64) error {
-			if n >= len(of) {
-				return fmt.Errorf("seed %d: more scores than events", seed)
-			}
-			top[of[n]] = math.Max(top[of[n]], score)
-			return nil
-		}, "--events", events, "--detectors", name); err != nil {
-			return err
-		}
-		q.reached[name] = count(top)
-	}
+	q.rate = float64(total) / quickest.Seconds()
 	return nil
 }
 
-// count is how many of the scores reach each level.
-func count(scores []float64) []int {
-	out := make([]int, len(levels))
-	for _, s := range scores {
-		for i, x := range levels {
-			if s >= -math.Log10(x)-1e-9 {
-				out[i]++
+// agentDay is an agent's events of one day.
+type agentDay struct {
+	agent string
+	day   int64
+}
+
+// calibration is how many agent-days after the first day of the stream there are, and in how many of them the smallest
+// p-value of each detector that alerts reached each level; total is the number of events.
+func calibration(events string) (active, total int, reached map[string][]int, err error) {
+	detectors := catalog.All()
+	least := make(map[string]map[agentDay]float64, len(detectors)) // p-values
+	reached = map[string][]int{}
+	for _, d := range detectors {
+		if info := d.Info(); !info.Ranks {
+			least[info.Name], reached[info.Name] = map[agentDay]float64{}, make([]int, len(levels))
+		}
+	}
+	engine := detect.New(detect.Config{Watch: func(l *detect.Look) {
+		of := least[l.Detector]
+		if l.Finding.Hint || of == nil {
+			return
+		}
+		at := agentDay{l.AgentID, l.Time / dayMicros}
+		if p, ok := of[at]; !ok || l.P < p {
+			at.agent = strings.Clone(at.agent)
+			of[at] = l.P
+		}
+	}}, detectors...)
+	days, first := map[agentDay]bool{}, int64(0)
+	err = eachEvent(events, func(ev *event.Event) {
+		engine.Observe(ev)
+		total++
+		if first == 0 {
+			first = ev.Time
+		}
+		if ev.Time-first < dayMicros {
+			return
+		}
+		if at := (agentDay{ev.AgentID, ev.Time / dayMicros}); !days[at] {
+			at.agent = strings.Clone(at.agent)
+			days[at] = true
+		}
+	})
+	for name, of := range least {
+		for at, p := range of {
+			for i, x := range levels {
+				if p <= x && days[at] {
+					reached[name][i]++
+				}
 			}
 		}
 	}
-	return out
+	return len(days), total, reached, err
 }
 
 func sortedKeys[V any](m map[string]V) []string {
