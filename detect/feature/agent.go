@@ -52,14 +52,16 @@ type state struct {
 		Share float32
 	}
 	Carried  [len(carriedScales)]carried
-	Changes  float32 // kinds of operations that change something, of its first day, each less the share of its peers that do it
-	Clock    float32 // how even the agent's calls to its destinations are, mean −log10 p
-	Owner    uint32  // hash of who answers for it, 0 when nobody is known to
-	Acts     gap     // the same as Gap, of what changes something
-	Acted    uint32  // when it did so last, seconds since the epoch
-	ActDays  uint32  // on how many days
-	Reported uint8   // bit 0: the open ten-minute window stands in an alert; bit 1: its silence was told; bit 2: that it only reads
-	Locked   uint8   // 1 while nothing is let in that the agent's key is shown for (401)
+	Changes  float32   // kinds of operations that change something, of its first day, each less the share of its peers that do it
+	Clock    float32   // how even the agent's calls to its destinations are, mean −log10 p
+	Owner    uint32    // hash of who answers for it, 0 when nobody is known to
+	Acts     gap       // the same as Gap, of what changes something
+	Acted    uint32    // when it did so last, seconds since the epoch
+	ActDays  uint32    // on how many days
+	Reported uint8     // bit 0: the open ten-minute window stands in an alert; bit 1: its silence was told; bit 2: that it only reads
+	Refused  [4]uint32 // hashes of what it asked for in vain last, a ring
+	RefuseAt uint8
+	Locked   uint8 // 1 while nothing is let in that the agent's key is shown for (401)
 }
 
 // origin is where an agent's calls come from: how often each attribute was new, and which are new just now.
@@ -69,6 +71,7 @@ type origin struct {
 	Rare    [NumOrigins]float32 // how rare that change is among all first uses of the kind, natural logarithm
 	Network uint32              // the network of the last event
 	Client  uint32
+	Key     uint32
 }
 
 // OriginPart is an attribute of where a call comes from.

@@ -65,6 +65,18 @@ func (e *Entity) answered(agent, minute, resource uint32, known, failed bool) (c
 	return failed && known && others >= balkAgents
 }
 
+// asked reports whether the agent has asked for something in vain just before, and remembers that it has.
+func (a *Agent) asked(h uint32) bool {
+	for _, r := range a.Refused {
+		if r == h {
+			return true
+		}
+	}
+	a.Refused[a.RefuseAt] = h
+	a.RefuseAt = (a.RefuseAt + 1) % uint8(len(a.Refused))
+	return false
+}
+
 func (e *Entity) appendBalks(dst []byte) []byte {
 	dst = append(dst, byte(len(e.balks)))
 	for _, b := range e.balks {
@@ -99,6 +111,16 @@ func (s *Store) refused(v *View, a *Agent, ev *event.Event, in *[NumScales]bool,
 			resource = uint32(xxhash.Sum64String(ev.Resource))
 		}
 		common = t.answered(uint32(a.Key>>32)|1, minute, resource, v.customary, failed)
+	}
+	if malformed := ev.Status == 400 || ev.Status == 405 || ev.Status == 414 || ev.Status == 415 || ev.Status == 422; malformed || failed && ev.Status != 401 {
+		// What is asked for again and again is one question. A password is guessed at one and the same place.
+		if a.asked(uint32(xxhash.Sum64String(ev.Resource)^xxhash.Sum64String(ev.Action))|1) && ev.Resource != "" {
+			return
+		}
+		if malformed {
+			v.add(in, Malformed, 1)
+			return
+		}
 	}
 	locked := a.Locked
 	switch {

@@ -134,8 +134,11 @@ func (s *Store) adopt(ev *event.Event, h uint64, surprise float64, minute uint32
 	return s.adopted.Touch(h^xxhash.Sum64String(ev.OwnerID)*saltKey, minute, maxAdopted) != 0
 }
 
+// turn is after how many seconds at most an event from elsewhere is one in turn: nobody moves so fast, and who moves does so once.
+const turn = 600
+
 // origin compares where the event comes from with where the agent came from before.
-func (s *Store) origin(v *View, a *Agent, ev *event.Event, minute uint32) {
+func (s *Store) origin(v *View, a *Agent, ev *event.Event, in *[NumScales]bool, minute uint32) {
 	var h [NumOrigins]uint64
 	h[Network] = networkOf(ev)
 	if ev.UserAgent != "" {
@@ -167,12 +170,18 @@ func (s *Store) origin(v *View, a *Agent, ev *event.Event, minute uint32) {
 		} else if p == Network && o.At[Network] > 0 && int32(minute)-o.At[Network] <= away && uint32(h[p]>>32) != o.Network && int32(before) < o.At[Network] {
 			v.Returned = true
 		}
-		if p == Network {
-			o.Network = uint32(h[p]>>32) | 1
+		last := [NumOrigins]*uint32{&o.Network, &o.Client, &o.Key}[p]
+		is := uint32(h[p]>>32) | 1
+		if *last != 0 && *last != is && v.pause >= 0 && v.pause <= turn {
+			// In turn with the one before: two are at work, or one that has two.
+			switch p {
+			case Network:
+				v.add(in, NetworkTurns, 1)
+			case Key:
+				v.add(in, KeyTurns, 1)
+			}
 		}
-		if p == Client {
-			o.Client = uint32(h[p]>>32) | 1
-		}
+		*last = is
 	}
 	for p := range NumOrigins {
 		if o.At[p] == 0 || int32(minute)-o.At[p] > away {

@@ -24,13 +24,16 @@ const (
 	Privileged                  // auth, admin and delete operations
 	NewActions                  // actions new to the agent, and hardly known to its cohort
 	Repeats                     // events to the service that was called most in the window
+	Malformed                   // 400, 405, 414, 415, 422: requests that make no sense
+	NetworkTurns                // events from another network than the one just before
+	KeyTurns                    // events with another key than the one just before
 	NumFeatures
 )
 
 var featureNames = [NumFeatures]string{
 	"events", "posts", "distinct_resources_read", "new_resources_read", "sequential_reads", "denied", "missing",
 	"distinct_services", "new_services", "distinct_destinations", "new_destinations", "kilobytes_sent",
-	"kilobytes_received", "privileged_operations", "new_actions", "events_to_one_service",
+	"kilobytes_received", "privileged_operations", "new_actions", "events_to_one_service", "malformed", "turns_of_network", "turns_of_key",
 }
 
 // discovery says that a feature counts what an agent takes up of a limited world. On its first day everything is new to
@@ -76,11 +79,11 @@ var plan = [...]struct {
 	{Events, Minute}, {Posts, Minute}, {Reads, Minute}, {Repeats, Minute}, {Services, Minute},
 	{Events, TenMinutes}, {Posts, TenMinutes}, {Reads, TenMinutes}, {NewReads, TenMinutes}, {Sequential, TenMinutes},
 	{Denied, TenMinutes}, {Missing, TenMinutes}, {Services, TenMinutes}, {NewServices, TenMinutes}, {SentKB, TenMinutes},
-	{Privileged, TenMinutes}, {Repeats, TenMinutes}, {NewActions, TenMinutes},
+	{Privileged, TenMinutes}, {Repeats, TenMinutes}, {NewActions, TenMinutes}, {Malformed, TenMinutes},
 	{Events, Hour}, {Posts, Hour}, {Reads, Hour}, {Services, Hour}, {NewServices, Hour}, {Destinations, Hour}, {NewDests, Hour},
-	{Missing, Hour}, {ReceivedKB, Hour}, {Repeats, Hour},
+	{Missing, Hour}, {ReceivedKB, Hour}, {Repeats, Hour}, {NetworkTurns, Hour}, {KeyTurns, Hour},
 	{Events, Day}, {Reads, Day}, {NewReads, Day}, {Denied, Day}, {Missing, Day}, {NewServices, Day}, {Destinations, Day},
-	{NewDests, Day}, {SentKB, Day}, {Privileged, Day}, {NewActions, Day},
+	{NewDests, Day}, {SentKB, Day}, {Privileged, Day}, {NewActions, Day}, {Malformed, Day}, {NetworkTurns, Day}, {KeyTurns, Day},
 }
 
 const numCells = len(plan)

@@ -301,7 +301,7 @@ func (s *Store) Update(ev *event.Event) *View {
 	}
 	s.step(v, a, fresh)
 	s.novel(v, a, ev, &in, minute, failed)
-	s.origin(v, a, ev, minute)
+	s.origin(v, a, ev, &in, minute)
 	s.cross(v, a, ev, sec, failed)
 	s.refused(v, a, ev, &in, minute)
 	if !failed {

@@ -1,4 +1,4 @@
-// Package probing detects agents that feel their way: denied and missing objects in numbers that their own past
+// Package probing detects agents that feel their way: denied, missing and malformed requests in numbers that their own past
 // and their cohort's do not know. An error rate that a cohort shares is part of its baseline.
 package probing
 
@@ -23,13 +23,14 @@ func (Detector) Info() detect.Info {
 			{Framework: "ATLAS", Version: "5", ID: "AML.T0084", Name: "Discover AI Agent Configuration"},
 		},
 		Next:  "Check what the few successful requests among the refused ones returned.",
-		Where: "status IN (401, 403, 404, 407, 410)",
+		Where: "status IN (400, 401, 403, 404, 405, 407, 410, 414, 415, 422)",
 	}
 }
 
 // Examine weighs the refused and missing requests of the window.
 func (Detector) Examine(s *feature.Store, v *feature.View, dst []detect.Finding) []detect.Finding {
 	dst = detect.Counts(s, v, feature.Denied, dst)
+	dst = detect.Counts(s, v, feature.Malformed, dst)
 	if !v.Raised(feature.Missing) {
 		return dst
 	}
