@@ -7,6 +7,7 @@ import (
 	"github.com/cespare/xxhash/v2"
 
 	"github.com/astray-dev/astray/ingest/event"
+	"github.com/astray-dev/astray/models/novelty"
 )
 
 // NewRate is how many new values of a kind the agent takes up on a day, by its own past and its peers'.
@@ -104,13 +105,12 @@ func (s *Store) take(a *Agent, h uint64, of func(*Cohort) *Vocabulary) (surprise
 	if chain[n-1] != s.fleet {
 		chain[n-1] = s.fleet
 	}
-	p := float64(pyBase)
+	p := float64(unheard)
 	for i := n - 1; i >= 0; i-- {
 		c := chain[i]
-		p = of(c).predict(h, p)
+		p = takesUp.Next(of(c).seen(h), p)
 		if c.Agents > 1 {
-			// n/(N+1): with few peers even a value they all use is not yet common.
-			share = math.Max(share, float64(of(c).Agents[h])/float64(c.Agents+1))
+			share = math.Max(share, novelty.Shared(float64(of(c).Agents[h]), float64(c.Agents)))
 		}
 	}
 	surprise = -math.Log10(math.Min(p, 1))

@@ -246,7 +246,7 @@ func TestSurprisesWaitForOthers(t *testing.T) {
 	for i := range uint64(50) {
 		v.add(i%5, false)
 	}
-	usual, strange := v.predict(1, pyBase), v.predict(99, pyBase)
+	usual, strange := takesUp.Next(v.seen(1), unheard), takesUp.Next(v.seen(99), unheard)
 	if usual < 20*strange {
 		t.Errorf("a usual value has %g, one nobody has shown %g", usual, strange)
 	}
@@ -255,15 +255,15 @@ func TestSurprisesWaitForOthers(t *testing.T) {
 			t.Error("fewer agents than it takes made a surprise the group's own")
 		}
 	}
-	if got := v.predict(99, pyBase); got > strange*1.01 {
+	if got := takesUp.Next(v.seen(99), unheard); got > strange*1.01 {
 		t.Errorf("a surprise became usual by being repeated: %g after %g", got, strange)
 	}
-	if !v.add(99, true) || v.predict(99, pyBase) < 2*strange {
+	if !v.add(99, true) || takesUp.Next(v.seen(99), unheard) < 2*strange {
 		t.Error("enough agents did not make it the group's own")
 	}
 	sum := 0.0
 	for h := range v.Agents {
-		sum += v.predict(h, 0)
+		sum += takesUp.Next(v.seen(h), 0)
 	}
 	if sum > 1 {
 		t.Errorf("the values known have probability %g together", sum)
