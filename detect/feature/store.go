@@ -12,6 +12,7 @@ import (
 	"github.com/cespare/xxhash/v2"
 
 	"github.com/astray-dev/astray/ingest/event"
+	"github.com/astray-dev/astray/models/similarity"
 )
 
 // Limits of the tables an agent keeps. Sets start at four values and double while they fill.
@@ -119,8 +120,8 @@ type Store struct {
 	adopted  Recency                         // surprising values by the owners whose agents have taken them up
 	turnover turnover
 	view     View
-	mask     masker
-	sig      Signature
+	mask     similarity.Masker
+	sig      similarity.Signature
 	near     []candidate
 	seats    seats
 	closed   []*Agent // whose hour has closed since Closed was called
@@ -143,7 +144,8 @@ type Store struct {
 
 // NewStore returns an empty store.
 func NewStore() *Store {
-	return &Store{cohorts: map[string]*Cohort{}, fleet: &Cohort{}, shared: newShared()}
+	return &Store{cohorts: map[string]*Cohort{}, fleet: &Cohort{}, shared: newShared(),
+		mask: similarity.Masker{Hash: xxhash.Sum64}}
 }
 
 func newAgent(id string) *Agent {
