@@ -3,6 +3,8 @@ package feature
 import (
 	"math"
 	"math/bits"
+
+	"github.com/astray-dev/astray/models/proportion"
 )
 
 // The rhythm of an agent is its steps: how long after the one before an event comes, and whether it is about an object
@@ -55,7 +57,7 @@ func (s *Store) step(v *View, a *Agent, fresh bool) {
 				}
 			}
 			v.RhythmN, v.RhythmDF = n, float64(max(kinds-1, 1))
-			v.RhythmG = gStatistic(a.Steps[:], float64(n), func(i int) float64 {
+			v.RhythmG = proportion.G(a.Steps[:], float64(n), func(i int) float64 {
 				return (max(float64(peers.steps[i])-float64(a.Steps[i]), 0) + 0.1) / rest
 			})
 		}
