@@ -1,5 +1,7 @@
 package feature
 
+import "github.com/astray-dev/astray/models/cadence"
+
 // Agent is what is remembered of one agent: its open windows, its baseline, what it has touched, where it
 // comes from and how it keeps time. About 1.2 KiB, and eight bytes a remembered value.
 type Agent struct {
@@ -42,7 +44,7 @@ type state struct {
 
 	Origin   origin
 	Steps    [stepBins]uint16
-	Gap      gap
+	Gap      cadence.Longest
 	Routes   [4]route
 	Mix      mix
 	TakeUp   takeUp
@@ -52,14 +54,14 @@ type state struct {
 		Share float32
 	}
 	Carried  [len(carriedScales)]carried
-	Changes  float32 // kinds of operations that change something, of its first day, each less the share of its peers that do it
-	Clock    float32 // how even the agent's calls to its destinations are, mean −log10 p
-	Owner    uint32  // hash of who answers for it, 0 when nobody is known to
-	Acts     gap     // the same as Gap, of what changes something
-	Acted    uint32  // when it did so last, seconds since the epoch
-	ActDays  uint32  // on how many days
-	Reported uint8   // bit 0: the open ten-minute window stands in an alert; bit 1: its silence was told; bit 2: that it only reads
-	Locked   uint8   // 1 while nothing is let in that the agent's key is shown for (401)
+	Changes  float32         // kinds of operations that change something, of its first day, each less the share of its peers that do it
+	Clock    float32         // how even the agent's calls to its destinations are, mean −log10 p
+	Owner    uint32          // hash of who answers for it, 0 when nobody is known to
+	Acts     cadence.Longest // the same as Gap, of what changes something
+	Acted    uint32          // when it did so last, seconds since the epoch
+	ActDays  uint32          // on how many days
+	Reported uint8           // bit 0: the open ten-minute window stands in an alert; bit 1: its silence was told; bit 2: that it only reads
+	Locked   uint8           // 1 while nothing is let in that the agent's key is shown for (401)
 }
 
 // origin is where an agent's calls come from: how often each attribute was new, and which are new just now.

@@ -368,14 +368,14 @@ func (s *Store) keepTime(v *View, a *Agent, ev *event.Event, sec int64) {
 		a.Last = ev.Time
 	} else if d := float64(ev.Time-a.Last) / micros; d >= 0 {
 		v.Idle, v.IdleMax, v.IdleN = d, float64(a.Gap.Top[0]), a.Gap.N
-		a.Gap.add(float32(d))
+		a.Gap.Learn(float32(d))
 		v.pause = d
 		a.Last = ev.Time
 		a.Reported &^= 2
 	}
 	if ev.Access >= event.Write && uint32(sec) >= a.Acted {
 		if a.Acted != 0 {
-			a.Acts.add(float32(uint32(sec) - a.Acted))
+			a.Acts.Learn(float32(uint32(sec) - a.Acted))
 		}
 		if uint32(sec)/86400 > a.Acted/86400 {
 			a.ActDays++
@@ -392,8 +392,8 @@ func (s *Store) keepTime(v *View, a *Agent, ev *event.Event, sec int64) {
 			a.TakeUp.Last, a.TakeUp.Day = a.TakeUp.Day, 0
 		}
 		a.Mix.close(&a.Cohort.mixed, &s.fleet.mixed)
-		a.Gap.age()
-		a.Acts.age()
+		a.Gap.Age()
+		a.Acts.Age()
 	}
 	h := xxhash.Sum64String(ev.Action) ^ xxhash.Sum64String(ev.Service)*3
 	v.Turns, v.NumTurns = a.Mix.turns(a.Mix.add(h), &a.Cohort.mixed)
