@@ -1,6 +1,9 @@
 package feature
 
-import "github.com/astray-dev/astray/models/cadence"
+import (
+	"github.com/astray-dev/astray/models/cadence"
+	"github.com/astray-dev/astray/models/cardinality"
+)
 
 // Agent is what is remembered of one agent: its open windows, its baseline, what it has touched, where it
 // comes from and how it keeps time. About 1.2 KiB, and eight bytes a remembered value.
@@ -9,8 +12,8 @@ type Agent struct {
 	Cohort *Cohort
 	state
 
-	resources Recency // objects read
-	values    Recency // services, destinations, actions, keys, networks and clients, told apart by salt
+	resources cardinality.Recency // objects read
+	values    cardinality.Recency // services, destinations, actions, keys, networks and clients, told apart by salt
 
 	// Of the owner of the store: the day whose events it judges, since 1970, −1 before the first, and whatever it
 	// remembers of the agent beside what is counted here, nil while that is nothing.

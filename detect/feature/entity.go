@@ -3,6 +3,8 @@ package feature
 import (
 	"cmp"
 	"slices"
+
+	"github.com/astray-dev/astray/models/cardinality"
 )
 
 // EntityKind says what an entity is that several agents can have in common.
@@ -60,12 +62,12 @@ type Entity struct {
 	window      [NumScales]int64
 	n           [NumScales]float32
 	cells       [NumScales][NumCrowds]cell
-	members     Recency // agents, by when they were seen
-	latest      latest  // the agents seen last
-	posts       []post  // of a template, oldest first
-	cargo       *cargo  // of a target whose requests have a size
-	balks       []balk  // of a target, the agents it fails for
-	Depth       uint8   // longest chain of posts of a template, each by an agent that had read the one before
+	members     cardinality.Recency // agents, by when they were seen
+	latest      latest              // the agents seen last
+	posts       []post              // of a template, oldest first
+	cargo       *cargo              // of a target whose requests have a size
+	balks       []balk              // of a target, the agents it fails for
+	Depth       uint8               // longest chain of posts of a template, each by an agent that had read the one before
 	dirty       bool
 }
 
@@ -333,12 +335,7 @@ func (s *Shared) Reach(e *Entity) (r Reading, ok bool) {
 	if prior.N < minWindows {
 		return r, false
 	}
-	since, n := e.Last/60-reachMinutes, 0
-	for _, m := range e.members.slots {
-		if m.minute != 0 && int64(m.minute) > since {
-			n++
-		}
-	}
+	n := e.members.Since(e.Last/60 - reachMinutes)
 	r = Reading{Name: crowdNames[CrowdAgents], Scale: Day, Observed: float64(n), Peers: prior}
 	r.Mean, r.Variance = prior.Predictive()
 	return r, r.Observed > r.Mean && n >= 2

@@ -12,37 +12,6 @@ import (
 	"github.com/astray-dev/astray/ingest/event"
 )
 
-// The table knows exactly what a map knows while its values fit, and of those that do not fit never something wrong.
-func TestRecencyIsAMapWhileItFits(t *testing.T) {
-	rapid.Check(t, func(t *rapid.T) {
-		limit := 1 << rapid.IntRange(2, 9).Draw(t, "log limit")
-		values := rapid.IntRange(1, 2*limit).Draw(t, "values")
-		var r Recency
-		seen := map[uint64]uint32{}
-		minute := uint32(1)
-		forgotten := 0
-		for range rapid.IntRange(0, 400).Draw(t, "steps") {
-			minute += uint32(rapid.IntRange(0, 3).Draw(t, "pause"))
-			v := uint64(rapid.IntRange(1, values).Draw(t, "value")) * 0x9e3779b97f4a7c15
-			before := r.Touch(v, minute, limit)
-			if before != seen[v] {
-				if before != 0 {
-					t.Fatalf("seen in minute %d, it says %d", seen[v], before)
-				}
-				forgotten++
-			}
-			seen[v] = minute
-			if !r.Has(v) || r.Len() > limit {
-				t.Fatalf("after its touch: known %v, %d values of at most %d", r.Has(v), r.Len(), limit)
-			}
-		}
-		// It grows when a set of four is full: below a quarter of the limit there is room for nearly everything.
-		if len(seen) <= limit/8 && forgotten > len(seen)/4 {
-			t.Fatalf("%d of %d values were forgotten under a limit of %d", forgotten, len(seen), limit)
-		}
-	})
-}
-
 // What is counted in open windows is what a recount of all events of the window gives, late ones included.
 func TestOpenWindowsAreARecount(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {

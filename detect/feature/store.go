@@ -12,6 +12,7 @@ import (
 	"github.com/cespare/xxhash/v2"
 
 	"github.com/astray-dev/astray/ingest/event"
+	"github.com/astray-dev/astray/models/cardinality"
 	"github.com/astray-dev/astray/models/similarity"
 )
 
@@ -117,7 +118,7 @@ type Store struct {
 	shared   *Shared
 	shares   struct{ Keys, Foreign float32 } // credentials known, and uses of another's
 	places   places                          // the networks and clients that the fleet's agents use
-	adopted  Recency                         // surprising values by the owners whose agents have taken them up
+	adopted  cardinality.Recency             // surprising values by the owners whose agents have taken them up
 	turnover turnover
 	view     View
 	mask     similarity.Masker
@@ -179,7 +180,7 @@ func (s *Store) Bytes() int64 {
 	n := s.agentBytes
 	for _, p := range s.shared.entities.all {
 		e := *p
-		n += int64(unsafe.Sizeof(*e)) + int64(e.members.bytes()+24*cap(e.posts)+20*cap(e.latest.names)+len(e.Name))
+		n += int64(unsafe.Sizeof(*e)) + int64(e.members.Bytes()+24*cap(e.posts)+20*cap(e.latest.names)+len(e.Name))
 	}
 	return n + int64(len(s.shared.waiting.slots))*32
 }
