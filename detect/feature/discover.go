@@ -8,6 +8,7 @@ import (
 
 	"github.com/astray-dev/astray/ingest/event"
 	"github.com/astray-dev/astray/models/novelty"
+	"github.com/astray-dev/astray/models/rate"
 )
 
 // NewRate is how many new values of a kind the agent takes up on a day, by its own past and its peers'.
@@ -181,10 +182,10 @@ func (s *Store) origin(v *View, a *Agent, ev *event.Event, minute uint32) {
 		v.OriginNew[p] = true
 		// New per active day: the agent's own rate, with its cohort's, with the fleet's as prior.
 		f := &s.fleet.origins
-		rate := (float64(f.New[p]) + 1) / (float64(f.Days[p]) + 20)
-		rate = (float64(c.origins.New[p]) + 5*rate) / (float64(c.origins.Days[p]) + 5)
-		rate = (float64(o.New[p]-1) + 5*rate) / (float64(a.Days) + 5)
-		v.OriginLogP += math.Log(math.Min(rate, 1)) + float64(o.Rare[p])
+		perDay := rate.Mean(float64(f.New[p]), float64(f.Days[p]), 0.05, 20)
+		perDay = rate.Mean(float64(c.origins.New[p]), float64(c.origins.Days[p]), perDay, 5)
+		perDay = rate.Mean(float64(o.New[p]-1), float64(a.Days), perDay, 5)
+		v.OriginLogP += math.Log(math.Min(perDay, 1)) + float64(o.Rare[p])
 	}
 }
 

@@ -5,6 +5,7 @@ import (
 	"slices"
 
 	"github.com/astray-dev/astray/models/cardinality"
+	"github.com/astray-dev/astray/models/rate"
 )
 
 // EntityKind says what an entity is that several agents can have in common.
@@ -167,10 +168,7 @@ func (p *crowdPool) single() {
 
 func (p *crowdPool) learn(sc Scale, c Crowd, x, weight float32) {
 	n := min(p.N[sc], 50*memory[sc]-weight) + weight
-	d := x - p.Mean[sc][c]
-	a := weight / n
-	p.Mean[sc][c] += a * d
-	p.Var[sc][c] += a * (d*(x-p.Mean[sc][c]) - p.Var[sc][c])
+	rate.Learn(&p.Mean[sc][c], &p.Var[sc][c], x, weight/n)
 }
 
 // Shared owns the entities that agents have in common.

@@ -79,27 +79,6 @@ func TestCellsForget(t *testing.T) {
 	}
 }
 
-// Whoever has a past is judged by it, whoever has none by its peers, and in between the uncertainty is the greater
-// for their difference.
-func TestMixGoesFromPeersToOwn(t *testing.T) {
-	rapid.Check(t, func(t *rapid.T) {
-		own := Moments{rapid.Float32Range(0, 500).Draw(t, "n"), rapid.Float32Range(0, 1000).Draw(t, "mean"), rapid.Float32Range(0, 1000).Draw(t, "variance")}
-		peers := Moments{rapid.Float32Range(1, 500).Draw(t, "peers"), rapid.Float32Range(0, 1000).Draw(t, "their mean"), rapid.Float32Range(0, 1000).Draw(t, "their variance")}
-		m := Mix(own, peers)
-		lo, hi := min(own.Mean, peers.Mean), max(own.Mean, peers.Mean)
-		if m.Mean < lo*0.999-1e-3 || m.Mean > hi*1.001+1e-3 || m.Var < min(own.Var, peers.Var)*0.999-1e-3 {
-			t.Fatalf("%v and %v give %v", own, peers, m)
-		}
-		if none := Mix(Moments{}, peers); math.Abs(float64(none.Mean-peers.Mean)) > 1e-3 {
-			t.Fatalf("without a past it is %v, not %v", none, peers)
-		}
-		mean, variance := m.Predictive()
-		if mean < float64(m.Mean) || variance < mean || math.IsNaN(variance) {
-			t.Fatalf("%v predicts %g ± %g: less certain than Poisson is a law", m, mean, variance)
-		}
-	})
-}
-
 // A value that enough agents of a group took up is the group's; one that a single agent repeats never becomes so.
 func TestSurprisesWaitForOthers(t *testing.T) {
 	var v Vocabulary
