@@ -38,7 +38,7 @@ var levels = []float64{1e-1, 1e-2, 1e-3, 1e-4}
 func TestCalibratedOnAPoissonProcess(t *testing.T) {
 	for _, gaps := range []int{5, 8, 20} {
 		src := rand.New(rand.NewPCG(3, uint64(gaps)))
-		const n = 300_000
+		const n = 100_000
 		hits := make([]float64, len(levels))
 		for range n {
 			var g cadence.Gaps
