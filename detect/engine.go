@@ -8,6 +8,7 @@ import (
 	"github.com/astray-dev/astray/detect/calibrate"
 	"github.com/astray-dev/astray/detect/feature"
 	"github.com/astray-dev/astray/ingest/event"
+	"github.com/astray-dev/astray/models/evt"
 )
 
 // Config is what people may set. The zero value means the defaults.
@@ -46,11 +47,11 @@ type Engine struct {
 	idle      []bool // detectors that run elsewhere
 	infos     []Info
 	lenses    []lens
-	of        [][]int        // of the detector, indices of lenses
-	quiet     calibrate.Tail // of what nobody has shown yet: what a new lens starts from
-	alerted   float64        // share of the agent-days learned of late that had an alert
-	threshold float64        // calibrated p-value at and below which a detector alerts
-	share     float64        // a detector's part of the budget, false alerts per 1,000 agent-days
+	of        [][]int  // of the detector, indices of lenses
+	quiet     evt.Tail // of what nobody has shown yet: what a new lens starts from
+	alerted   float64  // share of the agent-days learned of late that had an alert
+	threshold float64  // calibrated p-value at and below which a detector alerts
+	share     float64  // a detector's part of the budget, false alerts per 1,000 agent-days
 	store     *feature.Store
 	tracks    map[uint64]*track   // of an exchange's agents
 	day       []uint8             // by lens, of the day that learn is at; zeros otherwise
@@ -102,7 +103,7 @@ func New(cfg Config, detectors ...Detector) *Engine {
 		}
 	}
 	e.share = cfg.Budget / float64(max(alerting, 1))
-	e.threshold = nominal(cfg.Budget) / 1000 / float64(max(alerting, 1))
+	e.threshold = calibrate.Nominal(cfg.Budget) / 1000 / float64(max(alerting, 1))
 	return e
 }
 

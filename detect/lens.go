@@ -7,6 +7,7 @@ import (
 
 	"github.com/astray-dev/astray/detect/calibrate"
 	"github.com/astray-dev/astray/detect/feature"
+	"github.com/astray-dev/astray/models/evt"
 )
 
 // track is what the engine remembers of an agent beside its features. It stands with the agent (feature.Agent.Beside)
@@ -33,7 +34,7 @@ const (
 	peakDays    = 4
 )
 
-// shown is the largest raw score of a day through a lens, as calibrate.Bin; there is none of those that are 0.
+// shown is the largest raw score of a day through a lens, as evt.Bin; there is none of those that are 0.
 type shown struct {
 	lens uint16
 	bin  uint8
@@ -103,49 +104,24 @@ type lens struct {
 	scale    feature.Scale
 	kind     feature.EntityKind // of what is shared, NumEntityKinds for what is the agent's
 	direct   bool               // as of the last finding
-	tail     calibrate.Tail
+	tail     evt.Tail
 }
 
 // compares reports whether what is seen through the lens is whole days, which takes days to be compared with.
 func (l *lens) compares(info Info) bool { return info.Daily && l.scale == feature.Day }
 
-// Shapes of the tails (calibrate.Tail), by the excesses of quiet worlds over what an exponential tail allows, pooled over a
-// detector's lenses: most are exponential or lighter. What anybody may do for good reasons has a heavier one, and so has how
-// much of a thing is done; the heaviest have days as a whole, of which agents that change their trade reach any score.
-const (
-	generalShape, generalHeavy = 0.2, 30 // further out nothing benign was seen, and what is seen names the episode
-	amountShape, amountHeavy   = 0.1, 15
-	dayShape, dayHeavy         = 0.3, 100
-)
-
 // shape is that of the lens's tail, and how far it is as heavy.
 func (l *lens) shape(info Info) (shape, heavy float64) {
 	switch {
 	case l.compares(info):
-		return dayShape, dayHeavy
+		return calibrate.DayShape, calibrate.DayHeavy
 	case info.General:
-		return generalShape, generalHeavy
+		return calibrate.GeneralShape, calibrate.GeneralHeavy
 	case info.Amounts:
-		return amountShape, amountHeavy
+		return calibrate.AmountShape, calibrate.AmountHeavy
 	}
 	return 0, 0
 }
-
-// rareness is how the rate of false alerts falls below one in 1,000 agent-days: as that power of the calibrated p-value at
-// which detectors alert, by quiet worlds. What is rarer is beyond what a few thousand agent-days can show, and there what
-// agents do for good reasons has no model: a key that changes hands, a job that is given another destination.
-const rareness = 0.4
-
-// nominal is the budget that the calibrated p-values are to keep so that alerts keep the budget.
-func nominal(budget float64) float64 {
-	if budget >= 1 {
-		return budget
-	}
-	return math.Pow(budget, 1/rareness)
-}
-
-// looks is about how many nearly independent looks a day takes through a window of a length.
-var looks = [feature.NumScales]float64{200, 100, 24, 4}
 
 // lens returns the index of the lens through which a detector sees a finding, made when it is new.
 func (e *Engine) lens(detector int, f *Finding) int {
@@ -162,7 +138,7 @@ func (e *Engine) lens(detector int, f *Finding) int {
 	if !l.compares(e.infos[detector]) && (!e.infos[detector].Settles || e.store.Settled()) {
 		l.tail = e.quiet
 	}
-	l.tail.Looks = looks[f.Scale]
+	l.tail.Looks = calibrate.Looks[f.Scale]
 	e.addLens(len(e.lenses), l)
 	return len(e.lenses) - 1
 }
@@ -277,7 +253,7 @@ func (e *Engine) p(t *track, detector, lens int, raw float64) float64 {
 	if e.infos[detector].Direct || e.lenses[lens].direct {
 		return math.Min(1, directLooks*math.Pow(10, -raw))
 	}
-	return math.Min(1, float64(len(e.of[detector]))*math.Max(e.lenses[lens].tail.P(raw), e.again(t, lens, raw)))
+	return math.Min(1, float64(len(e.of[detector]))*math.Max(e.lenses[lens].tail.SF(raw), e.again(t, lens, raw)))
 }
 
 // weigh calibrates a finding of a detector and remembers it for the agent's day.
@@ -288,7 +264,7 @@ func (e *Engine) weigh(t *track, detector int, f *Finding) {
 	}
 	i := e.lens(detector, f)
 	e.lenses[i].direct = f.Direct
-	if b := calibrate.Bin(f.raw()); b > t.most(i) && (f.Entity == nil || !e.told(f.Entity, detector)) {
+	if b := evt.Bin(f.raw()); b > t.most(i) && (f.Entity == nil || !e.told(f.Entity, detector)) {
 		t.note(i, b)
 	}
 	f.by, f.logP = detector, math.Log(math.Max(e.p(t, detector, i, f.raw()), 1e-320))
@@ -299,11 +275,11 @@ func (e *Engine) weigh(t *track, detector int, f *Finding) {
 func (e *Engine) warm(detector int) bool {
 	for _, i := range e.of[detector] {
 		// A lens through which days are compared begins later than the others.
-		if l := &e.lenses[i]; l.compares(e.infos[detector]) && l.tail.Days() < warmDays {
+		if l := &e.lenses[i]; l.compares(e.infos[detector]) && l.tail.Weight() < warmDays {
 			return false
 		}
 	}
-	return len(e.of[detector]) > 0 && e.lenses[e.of[detector][0]].tail.Days() >= warmDays
+	return len(e.of[detector]) > 0 && e.lenses[e.of[detector][0]].tail.Weight() >= warmDays
 }
 
 // rank is the score by which findings of all detectors are compared at an event; alerts are decided without it. What n
@@ -316,7 +292,7 @@ func (e *Engine) rank(detector, lens int, f *Finding) float64 {
 	if info.Direct || f.Direct || info.Ranks {
 		return score
 	}
-	if beyond := score - math.Log10(e.lenses[lens].tail.Days()+calibrate.PriorDays); beyond > 0 {
+	if beyond := score - math.Log10(e.lenses[lens].tail.Weight()+evt.PriorWeight); beyond > 0 {
 		score += math.Log1p(beyond*math.Ln10)/math.Ln10 - beyond
 	}
 	if info.General || info.Daily && !f.Hint {
@@ -405,7 +381,7 @@ func (e *Engine) learn(t *track, day, now int64, compared bool) {
 		if !compared && l.compares(e.infos[l.detector]) {
 			continue // nor of this agent
 		}
-		raw := calibrate.Raw(e.day[i])
+		raw := evt.Score(e.day[i])
 		e.day[i] = 0
 		switch {
 		case early:

@@ -4,8 +4,8 @@ import (
 	"testing"
 
 	"github.com/astray-dev/astray/detect/alert"
-	"github.com/astray-dev/astray/detect/calibrate"
 	"github.com/astray-dev/astray/detect/feature"
+	"github.com/astray-dev/astray/models/evt"
 )
 
 // bare is a detector of the agent's events that finds nothing: the tests hand its findings over.
@@ -60,7 +60,7 @@ func TestWhatAnAgentIsKnownFor(t *testing.T) {
 	if p := e.p(others[0], 0, 0, 7.4); p > 2*first {
 		t.Errorf("another agent: p %v after %v", p, first)
 	}
-	if e.lenses[0].tail.Outstanding(calibrate.Bin(1)) {
+	if e.lenses[0].tail.Outstanding(evt.Bin(1)) {
 		t.Error("a usual score stands out")
 	}
 }

@@ -8,6 +8,7 @@ import (
 	"github.com/astray-dev/astray/detect"
 	"github.com/astray-dev/astray/detect/alert"
 	"github.com/astray-dev/astray/detect/feature"
+	"github.com/astray-dev/astray/models/proportion"
 	"github.com/astray-dev/astray/models/tail"
 )
 
@@ -42,7 +43,7 @@ const least = 1.5
 
 // Examine weighs the mix of operations and of steps.
 func (Detector) Examine(s *feature.Store, v *feature.View, dst []detect.Finding) []detect.Finding {
-	if g := v.RhythmG / (1 + overdispersion*float64(v.RhythmN-1)); g > 0 && !usual(g, 9) {
+	if g := v.RhythmG / proportion.Effect(float64(v.RhythmN), overdispersion); g > 0 && !usual(g, 9) {
 		if logP := tail.ChiSquareLogSF(g, v.RhythmDF); logP < -1 {
 			f := detect.Surprise("rhythm", fmt.Sprintf("its pauses, and where it makes them, are over %d events unlike those of its peers", v.RhythmN+1), v.RhythmG, logP)
 			f.Hint = true
@@ -55,13 +56,13 @@ func (Detector) Examine(s *feature.Store, v *feature.View, dst []detect.Finding)
 		if t.Deviations() < least {
 			continue // nearly always
 		}
-		logP := tail.BetaBinomialLogSF(t.Count, t.Events, t.Share*(1/t.Scatter-1), (1-t.Share)*(1/t.Scatter-1))
+		logP := proportion.Scattered(t.Share, t.Scatter).LogSF(t.Count, t.Events)
 		if logP = s.WeighTurn(v, t, logP); logP < best && t.Tells() {
 			best, at = logP, i
 		}
 	}
 	if t := &v.TakenUp; t.Events > 0 && t.Count > leastTaken*t.Events {
-		logP := s.WeighTurn(v, t, tail.BetaBinomialLogSF(t.Count, t.Events, feature.TakeUpA, feature.TakeUpB))
+		logP := s.WeighTurn(v, t, feature.TakeUp.LogSF(t.Count, t.Events))
 		f := detect.Surprise("operations_taken_up", fmt.Sprintf("%.0f %% of the last two days' %.0f operations are of kinds that it did not know before (now %.40q)", 100*t.Count/t.Events, t.Events, v.Event.Action), 100*t.Count/t.Events, logP)
 		f.Usual, f.Scale, f.Known = "up to 11 % would have been normal", feature.Day, true
 		dst = append(dst, f)

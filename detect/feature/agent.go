@@ -1,5 +1,10 @@
 package feature
 
+import (
+	"github.com/astray-dev/astray/models/cadence"
+	"github.com/astray-dev/astray/models/cardinality"
+)
+
 // Agent is what is remembered of one agent: its open windows, its baseline, what it has touched, where it
 // comes from and how it keeps time. About 1.2 KiB, and eight bytes a remembered value.
 type Agent struct {
@@ -7,8 +12,8 @@ type Agent struct {
 	Cohort *Cohort
 	state
 
-	resources Recency // objects read
-	values    Recency // services, destinations, actions, keys, networks and clients, told apart by salt
+	resources cardinality.Recency // objects read
+	values    cardinality.Recency // services, destinations, actions, keys, networks and clients, told apart by salt
 
 	// Of the owner of the store: the day whose events it judges, since 1970, −1 before the first, and whatever it
 	// remembers of the agent beside what is counted here, nil while that is nothing.
@@ -42,7 +47,7 @@ type state struct {
 
 	Origin   origin
 	Steps    [stepBins]uint16
-	Gap      gap
+	Gap      cadence.Longest
 	Routes   [4]route
 	Mix      mix
 	TakeUp   takeUp
@@ -52,14 +57,14 @@ type state struct {
 		Share float32
 	}
 	Carried  [len(carriedScales)]carried
-	Changes  float32   // kinds of operations that change something, of its first day, each less the share of its peers that do it
-	Clock    float32   // how even the agent's calls to its destinations are, mean −log10 p
-	Owner    uint32    // hash of who answers for it, 0 when nobody is known to
-	Acts     gap       // the same as Gap, of what changes something
-	Acted    uint32    // when it did so last, seconds since the epoch
-	ActDays  uint32    // on how many days
-	Reported uint8     // bit 0: the open ten-minute window stands in an alert; bit 1: its silence was told; bit 2: that it only reads
-	Refused  [4]uint32 // hashes of what it asked for in vain last, a ring
+	Changes  float32         // kinds of operations that change something, of its first day, each less the share of its peers that do it
+	Clock    float32         // how even the agent's calls to its destinations are, mean −log10 p
+	Owner    uint32          // hash of who answers for it, 0 when nobody is known to
+	Acts     cadence.Longest // the same as Gap, of what changes something
+	Acted    uint32          // when it did so last, seconds since the epoch
+	ActDays  uint32          // on how many days
+	Reported uint8           // bit 0: the open ten-minute window stands in an alert; bit 1: its silence was told; bit 2: that it only reads
+	Refused  [4]uint32       // hashes of what it asked for in vain last, a ring
 	RefuseAt uint8
 	Locked   uint8 // 1 while nothing is let in that the agent's key is shown for (401)
 }

@@ -38,14 +38,9 @@ func (s *Store) Ahead(events []event.Event) int {
 			continue
 		}
 		if ev.Resource != "" && ev.Access == event.Read {
-			sum += a.resources.near(xxhash.Sum64String(ev.Resource))
+			sum += a.resources.Near(xxhash.Sum64String(ev.Resource))
 		}
-		for k := 0; k < len(a.values.slots); k += 8 {
-			sum += uint64(a.values.slots[k].key)
-			if k == 24 {
-				break
-			}
-		}
+		sum += a.values.Warm()
 		if ev.CredentialID != "" {
 			sum += s.shared.near(Credential.key(xxhash.Sum64String(ev.CredentialID)))
 		}
@@ -64,14 +59,6 @@ func (a *Agent) touch() uint64 {
 		sum += uint64(a.Cells[i].Cur)
 	}
 	return sum
-}
-
-// near reads the set of a value.
-func (r *Recency) near(h uint64) uint64 {
-	if len(r.slots) == 0 {
-		return 0
-	}
-	return uint64(r.set(h)[0].key)
 }
 
 // near reads where a value that agents share is looked for.

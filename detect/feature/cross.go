@@ -6,6 +6,7 @@ import (
 	"github.com/cespare/xxhash/v2"
 
 	"github.com/astray-dev/astray/ingest/event"
+	"github.com/astray-dev/astray/models/similarity"
 )
 
 // cross counts the event with what agents share. What failed by the server's fault makes no crowd at a target.
@@ -72,7 +73,7 @@ func (s *Store) cross(v *View, a *Agent, ev *event.Event, sec int64, failed bool
 			v.Converging = v.Drop.Members() - 1
 		}
 	}
-	if ev.Kind == event.Post && len(ev.Content) >= minSegment {
+	if ev.Kind == event.Post && len(ev.Content) >= similarity.MinSegment {
 		s.templates(v, a, ev, sec)
 	}
 	if away {
@@ -92,7 +93,7 @@ func (s *Shared) bump(e *Entity, c Crowd, sec int64, w float32) {
 
 // templates finds what the text has in common with others', and whether the agent had read one of them.
 func (s *Store) templates(v *View, a *Agent, ev *event.Event, sec int64) {
-	s.mask.sign(ev.Content, &s.sig)
+	s.mask.Sign(ev.Content, &s.sig)
 	id := uint32(xxhash.Sum64String(ev.ID)>>32) | 1
 	object := uint32(0)
 	if ev.Resource != "" {

@@ -7,6 +7,8 @@ import (
 	"github.com/cespare/xxhash/v2"
 
 	"github.com/astray-dev/astray/ingest/event"
+	"github.com/astray-dev/astray/models/novelty"
+	"github.com/astray-dev/astray/models/rate"
 )
 
 // NewRate is how many new values of a kind the agent takes up on a day, by its own past and its peers'.
@@ -104,13 +106,12 @@ func (s *Store) take(a *Agent, h uint64, of func(*Cohort) *Vocabulary) (surprise
 	if chain[n-1] != s.fleet {
 		chain[n-1] = s.fleet
 	}
-	p := float64(pyBase)
+	p := float64(unheard)
 	for i := n - 1; i >= 0; i-- {
 		c := chain[i]
-		p = of(c).predict(h, p)
+		p = takesUp.Next(of(c).seen(h), p)
 		if c.Agents > 1 {
-			// n/(N+1): with few peers even a value they all use is not yet common.
-			share = math.Max(share, float64(of(c).Agents[h])/float64(c.Agents+1))
+			share = math.Max(share, novelty.Shared(float64(of(c).Agents[h]), float64(c.Agents)))
 		}
 	}
 	surprise = -math.Log10(math.Min(p, 1))
@@ -190,10 +191,10 @@ func (s *Store) origin(v *View, a *Agent, ev *event.Event, in *[NumScales]bool, 
 		v.OriginNew[p] = true
 		// New per active day: the agent's own rate, with its cohort's, with the fleet's as prior.
 		f := &s.fleet.origins
-		rate := (float64(f.New[p]) + 1) / (float64(f.Days[p]) + 20)
-		rate = (float64(c.origins.New[p]) + 5*rate) / (float64(c.origins.Days[p]) + 5)
-		rate = (float64(o.New[p]-1) + 5*rate) / (float64(a.Days) + 5)
-		v.OriginLogP += math.Log(math.Min(rate, 1)) + float64(o.Rare[p])
+		perDay := rate.Mean(float64(f.New[p]), float64(f.Days[p]), 0.05, 20)
+		perDay = rate.Mean(float64(c.origins.New[p]), float64(c.origins.Days[p]), perDay, 5)
+		perDay = rate.Mean(float64(o.New[p]-1), float64(a.Days), perDay, 5)
+		v.OriginLogP += math.Log(math.Min(perDay, 1)) + float64(o.Rare[p])
 	}
 }
 

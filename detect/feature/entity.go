@@ -7,6 +7,8 @@ import (
 
 	"github.com/cespare/xxhash/v2"
 
+	"github.com/astray-dev/astray/models/cardinality"
+	"github.com/astray-dev/astray/models/rate"
 	"github.com/astray-dev/astray/models/tail"
 )
 
@@ -68,14 +70,14 @@ type Entity struct {
 	window      [NumScales]int64
 	n           [NumScales]float32
 	cells       [NumScales][NumCrowds]cell
-	members     Recency // agents, by when they were seen
-	latest      latest  // the agents seen last
-	posts       []post  // of a template, oldest first
-	cargo       *cargo  // of a target whose requests have a size
-	balks       []balk  // of a target, the agents it fails for
-	kin         uint32  // of an object, the cohort of the agent that was new to it last
-	joined      bool    // … and the event's agent is new to it, and of another
-	Depth       uint8   // longest chain of posts of a template, each by an agent that had read the one before
+	members     cardinality.Recency // agents, by when they were seen
+	latest      latest              // the agents seen last
+	posts       []post              // of a template, oldest first
+	cargo       *cargo              // of a target whose requests have a size
+	balks       []balk              // of a target, the agents it fails for
+	kin         uint32              // of an object, the cohort of the agent that was new to it last
+	joined      bool                // … and the event's agent is new to it, and of another
+	Depth       uint8               // longest chain of posts of a template, each by an agent that had read the one before
 	dirty       bool
 }
 
@@ -175,10 +177,7 @@ func (p *crowdPool) single() {
 
 func (p *crowdPool) learn(sc Scale, c Crowd, x, weight float32) {
 	n := min(p.N[sc], 50*memory[sc]-weight) + weight
-	d := x - p.Mean[sc][c]
-	a := weight / n
-	p.Mean[sc][c] += a * d
-	p.Var[sc][c] += a * (d*(x-p.Mean[sc][c]) - p.Var[sc][c])
+	rate.Learn(&p.Mean[sc][c], &p.Var[sc][c], x, weight/n)
 }
 
 // Shared owns the entities that agents have in common.
@@ -384,12 +383,7 @@ func (s *Shared) Reach(e *Entity) (r Reading, ok bool) {
 	if prior.N < minWindows {
 		return r, false
 	}
-	since, n := e.Last/60-reachMinutes, 0
-	for _, m := range e.members.slots {
-		if m.minute != 0 && int64(m.minute) > since {
-			n++
-		}
-	}
+	n := e.members.Since(e.Last/60 - reachMinutes)
 	r = Reading{Name: crowdNames[CrowdAgents], Scale: Day, Observed: float64(n), Peers: prior}
 	r.Mean, r.Variance = prior.Predictive()
 	return r, r.Observed > r.Mean && n >= 2

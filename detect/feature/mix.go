@@ -1,10 +1,13 @@
 package feature
 
-import "math"
+import (
+	"math"
 
-// What an agent does, by kind of operation, is a Dirichlet-multinomial: a day's shares scatter about the agent's own with an
-// intraclass correlation that is learned, of the agent and of its peers (Mosimann 1962; Weir & Hill 2002 for estimating it by
-// moments). An operation that takes over is a Beta-Binomial count of one kind beyond its share, which is far sharper than the
+	"github.com/astray-dev/astray/models/proportion"
+)
+
+// What an agent does, by kind of operation, is a Dirichlet-multinomial (models/proportion): a day's shares scatter about the
+// agent's own with a correlation that is learned, of the agent and of its peers. An operation that takes over is a Beta-Binomial count of one kind beyond its share, which is far sharper than the
 // distance of the whole mix: an agent that turns to one thing moves one share by a lot and all others by a little.
 // Recent days are set against those before them, so that a slow turn is not its own baseline.
 const (
@@ -103,10 +106,9 @@ func (m *mix) share(i int, last bool, peers *mixed) (p, days float64) {
 func (m *mix) scatter(peers *mixed) float64 {
 	prior := usualScatter
 	if peers.N > 0 {
-		prior = (float64(peers.Scatter)*float64(peers.N) + mixPrior*usualScatter) / (float64(peers.N) + mixPrior)
+		prior = proportion.Shrunk(float64(peers.Scatter), float64(peers.N), usualScatter, mixPrior)
 	}
-	n := float64(m.Compared)
-	return math.Max((n*float64(m.Scatter)+mixPrior*prior)/(n+mixPrior), leastScatter)
+	return math.Max(proportion.Shrunk(float64(m.Scatter), float64(m.Compared), prior, mixPrior), leastScatter)
 }
 
 // own is the agent's own share of a kind, nobody else's.
@@ -131,8 +133,7 @@ func (t *Turn) Tells() bool { return t.Events >= leastMixEvents }
 
 // Deviations is by how many standard deviations the count is above what was to be expected.
 func (t *Turn) Deviations() float64 {
-	mean := t.Events * t.Share
-	return (t.Count - mean) / math.Sqrt(mean*(1-t.Share)*(1+(t.Events-1)*t.Scatter))
+	return proportion.Deviations(t.Count, t.Events, t.Share, t.Scatter)
 }
 
 // turns weighs one kind of operation: of the open day, and of it and the day before. What an alert has told is no evidence
@@ -165,7 +166,7 @@ func (m *mix) turns(i int, peers *mixed) (t [2]Turn, n int) {
 // usual is the share of a kind in a day of n operations that is so many deviations above the mean.
 func (m *mix) usual(i int, n, scatter, deviations float64, peers *mixed) float64 {
 	p, _ := m.share(i, m.Days < 1, peers)
-	return p + deviations*math.Sqrt(p*(1-p)*(scatter+1/n))
+	return proportion.Usual(n, p, scatter, deviations)
 }
 
 // close ends the open day: the one before it is learned.
@@ -186,18 +187,16 @@ func (m *mix) close(peers, fleet *mixed) {
 		scatter := 0.0
 		if m.Days >= 1 {
 			scatter = m.scatter(peers)
-			// How far the day was from those before it, by Pearson's statistic.
-			chi, df := 0.0, -1.0
+			// How far the day was from those before it.
+			var far proportion.Pearson
 			for i, c := range m.Last {
 				if m.Base[i] > 0 || c > 0 {
 					p, _ := m.share(i, false, peers)
-					d := float64(c) - n*p
-					chi += d * d / (n * p)
-					df++
+					far.Add(float64(c), n, p)
 				}
 			}
-			if df >= 1 {
-				day := math.Min(math.Max((chi/df-1)/(n-1)/(1+1/float64(m.Days)), 0), maxScatter*scatter)
+			if day, ok := far.Scatter(n, float64(m.Days)); ok {
+				day = math.Min(day, maxScatter*scatter)
 				m.Compared = min(m.Compared+1, mixMemory)
 				m.Scatter += (float32(day) - m.Scatter) / m.Compared
 				peers.scattered(day)
@@ -244,17 +243,6 @@ func (p *mixed) learn(day *[mixBins]uint16, n float64) {
 	for i, c := range day {
 		p.Share[i] += (float32(float64(c)/n) - p.Share[i]) / p.Days
 	}
-}
-
-// gStatistic is twice the log-likelihood ratio of the counts against expected shares.
-func gStatistic(count []uint16, n float64, share func(i int) float64) float64 {
-	g := 0.0
-	for i, c := range count {
-		if c > 0 {
-			g += float64(c) * math.Log(float64(c)/(n*share(i)))
-		}
-	}
-	return 2 * g
 }
 
 // loosen makes the ways of a new version be learned anew; how much its days scatter stays.

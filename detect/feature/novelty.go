@@ -1,13 +1,15 @@
 package feature
 
-import "math"
+import (
+	"math"
 
-// Discount and concentration of the Pitman–Yor process, and the probability of a value nobody has ever shown.
-const (
-	pyDiscount      = 0.5
-	pyConcentration = 0.5
-	pyBase          = 0.01
+	"github.com/astray-dev/astray/models/novelty"
 )
+
+// takesUp is the prior of what the agents of a group take up, and unheard the probability of a value nobody has ever shown.
+var takesUp = novelty.Prior{Concentration: 0.5, Discount: 0.5}
+
+const unheard = 0.01
 
 // acceptAgents is by how many agents of one cohort a value that came as a surprise must be taken up before it
 // counts as the cohort's own.
@@ -24,11 +26,9 @@ type Vocabulary struct {
 
 const maxVocabulary = 4096
 
-// predict is the Pitman–Yor probability that the next value a new agent of the group takes up is this one,
-// with base the probability that the wider group gives it (Teh 2006).
-func (v *Vocabulary) predict(h uint64, base float64) float64 {
-	k, n, d := float64(v.Agents[h]), float64(v.Total), float64(len(v.Agents))
-	return (math.Max(k-pyDiscount, 0) + (pyConcentration+pyDiscount*d)*base) / (n + pyConcentration)
+// seen is what the group knows of a value: a draw is an agent that takes one up.
+func (v *Vocabulary) seen(h uint64) novelty.Seen {
+	return novelty.Seen{Value: float64(v.Agents[h]), Total: float64(v.Total), Distinct: float64(len(v.Agents))}
 }
 
 // add counts one more agent that uses the value.
@@ -72,6 +72,5 @@ func (p *places) rarity(part OriginPart, h uint64) float32 {
 	if part >= Key || p[part].Agents[h] > 0 {
 		return 0
 	}
-	v := &p[part]
-	return float32(math.Log((pyConcentration + pyDiscount*float64(len(v.Agents))) / (float64(v.Total) + pyConcentration)))
+	return float32(math.Log(takesUp.New(p[part].seen(h))))
 }

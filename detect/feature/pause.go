@@ -1,8 +1,9 @@
 package feature
 
 import (
-	"math"
 	"math/bits"
+
+	"github.com/astray-dev/astray/models/proportion"
 )
 
 // The rhythm of an agent is its steps: how long after the one before an event comes, and whether it is about an object
@@ -55,7 +56,7 @@ func (s *Store) step(v *View, a *Agent, fresh bool) {
 				}
 			}
 			v.RhythmN, v.RhythmDF = n, float64(max(kinds-1, 1))
-			v.RhythmG = gStatistic(a.Steps[:], float64(n), func(i int) float64 {
+			v.RhythmG = proportion.G(a.Steps[:], float64(n), func(i int) float64 {
 				return (max(float64(peers.steps[i])-float64(a.Steps[i]), 0) + 0.1) / rest
 			})
 		}
@@ -73,48 +74,4 @@ func (s *Store) step(v *View, a *Agent, fresh bool) {
 			break
 		}
 	}
-}
-
-// gap is the pauses of an agent in seconds.
-type gap struct {
-	N   uint32
-	Top [topGaps]float32 // the longest, the longest first, forgotten at a rate of a hundredth a day
-}
-
-const (
-	topGaps = 4
-	// The index of the Pareto tail of pauses before any is known, and how many pauses that is worth.
-	gapIndex, gapWorth = 3, 2
-)
-
-// add counts a pause.
-func (g *gap) add(d float32) {
-	g.N++
-	for i := range g.Top {
-		if d > g.Top[i] {
-			d, g.Top[i] = g.Top[i], d
-		}
-	}
-}
-
-// age forgets a day's worth.
-func (g *gap) age() {
-	for i := range g.Top {
-		g.Top[i] *= 0.99
-	}
-}
-
-// logSF is the natural logarithm of the probability that a day sees a pause so long: beyond the longest pauses the tail is
-// that of a Pareto distribution with the index that they tell (Hill 1975). Clockwork has a short tail, moods a long one.
-func (g *gap) logSF(pause, days float64) float64 {
-	least := math.Max(float64(g.Top[topGaps-1]), 1)
-	if pause <= least {
-		return 0
-	}
-	spread := gapWorth / float64(gapIndex)
-	for _, t := range g.Top[:topGaps-1] {
-		spread += math.Log(math.Max(float64(t), least) / least)
-	}
-	index := (topGaps - 1 + gapWorth) / spread
-	return math.Min(0, math.Log(topGaps/math.Max(days, 1))-index*math.Log(pause/least))
 }

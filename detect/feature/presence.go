@@ -1,6 +1,10 @@
 package feature
 
-import "math"
+import (
+	"math"
+
+	"github.com/astray-dev/astray/models/rate"
+)
 
 // A baseline of active windows does not know how seldom an agent is there: whoever comes once a month and calls a
 // hundred times looks like whoever calls a hundred times all day. Presence is the other half, a hurdle (Mullahy 1986):
@@ -43,7 +47,7 @@ func (t *turnover) seen(w int64, fresh bool) {
 }
 
 // share is the part of the stream's windows that brings somebody new.
-func (t *turnover) share() float64 { return (t.New + 1) / (t.Windows + 1) }
+func (t *turnover) share() float64 { return rate.Mean(t.New, t.Windows, 1, 1) }
 
 // arrive is called when the agent's open ten-minute window, before, gives way to window w (before < 0: its first).
 func (s *Store) arrive(a *Agent, before, w int64) {
@@ -68,7 +72,7 @@ func (s *Store) Presence(v *View, least float64) (r Reading, logP float64, ok bo
 	peers := s.fleet.pool.moments(int(i))
 	p := &a.Presence
 	// One window of the fleet's for a start.
-	mean := (float64(p.Events) + math.Max(float64(peers.Mean), 1)) / (float64(p.Windows) + 1)
+	mean := rate.Mean(float64(p.Events), float64(p.Windows), math.Max(float64(peers.Mean), 1), 1)
 	ratio := float64(c.Cur) / mean
 	if logP = -float64(p.Absence); logP-math.Max(ratio-1, 0) > least+1e-9 {
 		return r, logP, false // for ln x ≤ x−1

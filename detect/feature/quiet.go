@@ -3,6 +3,8 @@ package feature
 import (
 	"slices"
 	"strings"
+
+	"github.com/astray-dev/astray/models/cadence"
 )
 
 // Silent is an agent that has been silent, or has only read, for longer than it ever did.
@@ -40,15 +42,15 @@ func (s *Store) Silents(yield func(Silent)) {
 		a.Cohort.known++
 		usual := float64(a.Gap.Top[0])
 		if pause < longer*usual {
-			if idle := float64(s.now/micros - int64(a.Acted)); a.Acts.N >= manyPauses && a.ActDays >= manyDays && a.Reported&4 == 0 && a.Acts.stopped(idle) {
-				found = append(found, Silent{Agent: a, Reads: true, Pause: idle, Usual: float64(a.Acts.Top[0]), Pauses: a.Acts.N, LogP: a.Acts.logSF(idle, a.known())})
+			if idle := float64(s.now/micros - int64(a.Acted)); a.Acts.N >= manyPauses && a.ActDays >= manyDays && a.Reported&4 == 0 && stopped(&a.Acts, idle) {
+				found = append(found, Silent{Agent: a, Reads: true, Pause: idle, Usual: float64(a.Acts.Top[0]), Pauses: a.Acts.N, LogP: a.Acts.LogSF(idle, a.known())})
 			}
 			continue
 		}
 		all[1]++
 		a.Cohort.quiet++
-		if a.Reported&2 == 0 && a.Gap.stopped(pause) {
-			found = append(found, Silent{Agent: a, Pause: pause, Usual: usual, Pauses: a.Gap.N, LogP: a.Gap.logSF(pause, a.known())})
+		if a.Reported&2 == 0 && stopped(&a.Gap, pause) {
+			found = append(found, Silent{Agent: a, Pause: pause, Usual: usual, Pauses: a.Gap.N, LogP: a.Gap.LogSF(pause, a.known())})
 		}
 	}
 	sortSilents(found)
@@ -80,7 +82,7 @@ func (a *Agent) timed(pause float64) bool {
 func (a *Agent) known() float64 { return float64(a.Last-a.First) / 86400 / micros }
 
 // stopped reports whether a pause is beyond all before.
-func (g *gap) stopped(pause float64) bool {
+func stopped(g *cadence.Longest, pause float64) bool {
 	return pause >= 3600 && pause >= muchLonger*float64(g.Top[0])
 }
 

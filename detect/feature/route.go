@@ -4,19 +4,21 @@ import (
 	"math"
 
 	"github.com/cespare/xxhash/v2"
+
+	"github.com/astray-dev/astray/models/cadence"
 )
 
 // route is an agent's calls to one destination, as a renewal process.
 type route struct {
-	Key        uint32
-	First      int32 // minute
-	Last       int32 // seconds since the epoch, as uint32
-	N          uint16
-	Loads      uint8   // requests of which what the operation is wont to carry was taken off
-	Mean, M2   float32 // of the pauses, seconds
-	Surprise   float32 // when it began, −log10 of the probability that the agent's peers gave the destination
-	AgentEvent float32 // events of the agent when it began, on a logarithmic scale
-	Sent       float32 // kilobytes, what operations explain left out
+	Key            uint32
+	First          int32 // minute
+	Last           int32 // seconds since the epoch, as uint32
+	N              uint16
+	Loads          uint8   // requests of which what the operation is wont to carry was taken off
+	Mean, Variance float32 // of the pauses, seconds
+	Surprise       float32 // when it began, −log10 of the probability that the agent's peers gave the destination
+	AgentEvent     float32 // events of the agent when it began, on a logarithmic scale
+	Sent           float32 // kilobytes, what operations explain left out
 }
 
 // maxLoads is for how many requests to a destination their operations explain what they carry: a file in many pieces is a
@@ -32,13 +34,12 @@ func (a *Agent) follow(h uint64, sec int64, surprise float32, first bool) (way, 
 		r := &a.Routes[i]
 		if r.Key == k {
 			if d := float32(uint32(sec) - uint32(r.Last)); d >= 5 && d < 1<<30 {
-				r.N = min(r.N+1, 200)
-				x := d - r.Mean
-				r.Mean += x / float32(r.N)
-				r.M2 += (x*(d-r.Mean) - r.M2) / float32(r.N)
+				g := r.gaps()
+				g.Learn(d)
+				r.N, r.Mean, r.Variance = g.N, g.Mean, g.Variance
 				r.Last = int32(uint32(sec))
 				if r.N >= 8 && !r.recent(a) {
-					a.Clock += (float32(r.Evenness()) - a.Clock) / 16
+					a.Clock += (float32(g.Evenness()) - a.Clock) / 16
 				}
 				return r, r
 			}
@@ -83,7 +84,7 @@ func (r *route) Unusual(a *Agent) float64 {
 	if !r.recent(a) {
 		return 0
 	}
-	return math.Max(r.Evenness()-float64(a.Clock), 0)
+	return math.Max(r.evenness()-float64(a.Clock), 0)
 }
 
 const (
@@ -121,21 +122,17 @@ func (r *route) Since(s *Store) bool {
 	return int64(r.First)*60-s.start/micros > firstDay+firstDay/4
 }
 
-// Regular returns the number of pauses of a route, their mean in seconds and their coefficient of variation.
-func (r *route) Regular() (n int, mean, cv float64) {
-	if r.N < 2 || r.Mean <= 0 {
-		return int(r.N), float64(r.Mean), 1
-	}
-	return int(r.N), float64(r.Mean), math.Sqrt(math.Max(float64(r.M2), 0)) / float64(r.Mean)
+func (r *route) gaps() cadence.Gaps {
+	return cadence.Gaps{N: r.N, Mean: r.Mean, Variance: r.Variance}
 }
 
-// Evenness is −log10 of the probability that a Poisson process makes pauses as even as the route's: a pause lies
-// within a deviation band of the mean with the density there, e^-1 a mean, times the band's width of 2·√3·cv.
-func (r *route) Evenness() float64 {
-	n, _, cv := r.Regular()
-	if n < 4 {
-		return 0
-	}
-	const most = 12 // clocks are common; a perfect one says no more than a good one
-	return math.Min(most, -float64(n-1)*math.Log10(math.Min(1, 1.27*math.Max(cv, 0.02))))
+// Regular returns the number of pauses of a route, their mean in seconds and their coefficient of variation.
+func (r *route) Regular() (n int, mean, cv float64) {
+	g := r.gaps()
+	return int(g.N), float64(g.Mean), g.Variation()
+}
+
+func (r *route) evenness() float64 {
+	g := r.gaps()
+	return g.Evenness()
 }

@@ -9,6 +9,8 @@ import (
 	"strings"
 
 	"github.com/cespare/xxhash/v2"
+
+	"github.com/astray-dev/astray/models/cardinality"
 )
 
 // Keys under which states are stored. What follows the slash is the agent's id, the cohort's name, the entity's key.
@@ -167,17 +169,29 @@ func (d *decoder) fixed(v any) {
 	d.src = d.src[n:]
 }
 
+func (d *decoder) recency(r *cardinality.Recency, limit int) {
+	if d.err != nil {
+		return
+	}
+	rest, err := r.Decode(d.src, limit)
+	if err != nil {
+		d.fail("table of values")
+		return
+	}
+	d.src = rest
+}
+
 func (a *Agent) append(dst []byte) []byte {
 	dst = appendString(dst, a.Cohort.Name)
 	dst = fixed(dst, &a.state)
-	return a.values.append(a.resources.append(dst))
+	return a.values.Append(a.resources.Append(dst))
 }
 
 func (a *Agent) decode(d *decoder, s *Store) {
 	a.Cohort = s.cohort(d.string(maxName))
 	d.fixed(&a.state)
-	a.resources.decode(d, maxResources)
-	a.values.decode(d, maxValues)
+	d.recency(&a.resources, maxResources)
+	d.recency(&a.values, maxValues)
 }
 
 func (v *Vocabulary) append(dst []byte) []byte {
@@ -243,7 +257,7 @@ func (s *Store) appendFleet(dst []byte) []byte {
 	for i := range s.places {
 		dst = s.places[i].append(dst)
 	}
-	return s.adopted.append(fixed(fixed(dst, &s.shares), &s.turnover))
+	return s.adopted.Append(fixed(fixed(dst, &s.shares), &s.turnover))
 }
 
 func (s *Store) decodeFleet(d *decoder) {
@@ -254,7 +268,7 @@ func (s *Store) decodeFleet(d *decoder) {
 	}
 	d.fixed(&s.shares)
 	d.fixed(&s.turnover)
-	s.adopted.decode(d, maxAdopted)
+	d.recency(&s.adopted, maxAdopted)
 }
 
 func (s *Shared) append(dst []byte) []byte {
@@ -307,7 +321,7 @@ func (e *Entity) append(dst []byte) []byte {
 			}
 		}
 	}
-	dst = e.members.append(dst)
+	dst = e.members.Append(dst)
 	dst = binary.AppendUvarint(dst, uint64(e.latest.len()))
 	for i := range e.latest.names {
 		dst = appendString(dst, e.latest.names[e.latest.at(i)])
@@ -344,7 +358,7 @@ func (e *Entity) decode(d *decoder) {
 			}
 		}
 	}
-	e.members.decode(d, maxMembers)
+	d.recency(&e.members, maxMembers)
 	n := d.uvarint()
 	if n > maxNames {
 		d.fail("number of names")

@@ -12,6 +12,8 @@ import (
 	"github.com/cespare/xxhash/v2"
 
 	"github.com/astray-dev/astray/ingest/event"
+	"github.com/astray-dev/astray/models/cardinality"
+	"github.com/astray-dev/astray/models/similarity"
 )
 
 // Limits of the tables an agent keeps. Sets start at four values and double while they fill.
@@ -118,11 +120,11 @@ type Store struct {
 	shared   *Shared
 	shares   struct{ Keys, Foreign float32 } // credentials known, and uses of another's
 	places   places                          // the networks and clients that the fleet's agents use
-	adopted  Recency                         // surprising values by the owners whose agents have taken them up
+	adopted  cardinality.Recency             // surprising values by the owners whose agents have taken them up
 	turnover turnover
 	view     View
-	mask     masker
-	sig      Signature
+	mask     similarity.Masker
+	sig      similarity.Signature
 	near     []candidate
 	seats    seats
 	closed   []*Agent // whose hour has closed since Closed was called
@@ -145,7 +147,8 @@ type Store struct {
 
 // NewStore returns an empty store.
 func NewStore() *Store {
-	return &Store{cohorts: map[string]*Cohort{}, fleet: &Cohort{}, shared: newShared()}
+	return &Store{cohorts: map[string]*Cohort{}, fleet: &Cohort{}, shared: newShared(),
+		mask: similarity.Masker{Hash: xxhash.Sum64}}
 }
 
 func newAgent(id string) *Agent {
@@ -179,7 +182,7 @@ func (s *Store) Bytes() int64 {
 	n := s.agentBytes
 	for _, p := range s.shared.entities.all {
 		e := *p
-		n += int64(unsafe.Sizeof(*e)) + int64(e.members.bytes()+24*cap(e.posts)+20*cap(e.latest.names)+len(e.Name))
+		n += int64(unsafe.Sizeof(*e)) + int64(e.members.Bytes()+24*cap(e.posts)+20*cap(e.latest.names)+len(e.Name))
 	}
 	return n + int64(len(s.shared.waiting.slots))*32
 }
@@ -368,14 +371,14 @@ func (s *Store) keepTime(v *View, a *Agent, ev *event.Event, sec int64) {
 		a.Last = ev.Time
 	} else if d := float64(ev.Time-a.Last) / micros; d >= 0 {
 		v.Idle, v.IdleMax, v.IdleN = d, float64(a.Gap.Top[0]), a.Gap.N
-		a.Gap.add(float32(d))
+		a.Gap.Learn(float32(d))
 		v.pause = d
 		a.Last = ev.Time
 		a.Reported &^= 2
 	}
 	if ev.Access >= event.Write && uint32(sec) >= a.Acted {
 		if a.Acted != 0 {
-			a.Acts.add(float32(uint32(sec) - a.Acted))
+			a.Acts.Learn(float32(uint32(sec) - a.Acted))
 		}
 		if uint32(sec)/86400 > a.Acted/86400 {
 			a.ActDays++
@@ -392,8 +395,8 @@ func (s *Store) keepTime(v *View, a *Agent, ev *event.Event, sec int64) {
 			a.TakeUp.Last, a.TakeUp.Day = a.TakeUp.Day, 0
 		}
 		a.Mix.close(&a.Cohort.mixed, &s.fleet.mixed)
-		a.Gap.age()
-		a.Acts.age()
+		a.Gap.Age()
+		a.Acts.Age()
 	}
 	h := xxhash.Sum64String(ev.Action) ^ xxhash.Sum64String(ev.Service)*3
 	v.Turns, v.NumTurns = a.Mix.turns(a.Mix.add(h), &a.Cohort.mixed)

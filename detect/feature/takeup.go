@@ -1,13 +1,14 @@
 package feature
 
-// What an agent takes up has no share of its own to be compared with. How much of two days it makes up is Beta over agents: most
-// take up nothing, and who has a new tool uses it beside the others. Some three in 10,000 agent-days without an attack reach a
-// quarter, in five worlds of three authors; the prior says ten times as many.
-const (
-	TakeUpA, TakeUpB = 0.5, 16
-	// takeUpDays is for how many days a kind of operation is new to the agent.
-	takeUpDays = 4
-)
+import "github.com/astray-dev/astray/models/proportion"
+
+// TakeUp is the prior of how much of two days what an agent takes up makes up: that has no share of its own to be compared
+// with. Most take up nothing, and who has a new tool uses it beside the others. Some three in 10,000 agent-days without an
+// attack reach a quarter, in five worlds of three authors; the prior says ten times as many.
+var TakeUp = proportion.Beta{Yes: 0.5, No: 16}
+
+// takeUpDays is for how many days a kind of operation is new to the agent.
+const takeUpDays = 4
 
 // takeUp is the kinds of operations that an agent began with of late.
 type takeUp struct {
@@ -43,5 +44,5 @@ func (a *Agent) takenUp(kind uint32, day int64) (t Turn) {
 	if !a.TakeUp.count(kind, day) || m.Told || m.LastTold || m.Count < leastTurn || m.LastCount < leastTurn {
 		return t
 	}
-	return Turn{Count: float64(a.TakeUp.Day + a.TakeUp.Last), Events: float64(m.Count + m.LastCount), Share: TakeUpA / (TakeUpA + TakeUpB), Days: 2, Kind: int(kind>>1) % mixBins}
+	return Turn{Count: float64(a.TakeUp.Day + a.TakeUp.Last), Events: float64(m.Count + m.LastCount), Share: TakeUp.Mean(), Days: 2, Kind: int(kind>>1) % mixBins}
 }

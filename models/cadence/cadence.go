@@ -1,81 +1,103 @@
-// Package cadence says how unlikely it is that something so regular is the ordinary business of an agent: the gaps
-// between its contacts with one destination, when malware phones home.
+// Package cadence says how unusual the pauses of a renewal process are: too even, when malware phones home, or too long, when
+// something has stopped.
 //
-// Null: the gaps are independent and Gamma distributed with a known shape; shape 1, the exponential, is random
-// arrival, a higher one the regularity that is usual for this agent or its cohort. Statistic: Moran's,
-// M = n·(ln mean g − mean ln g) (Moran 1951), which for a Gamma null is Bartlett's of homogeneous variances, so that
-// 2αM/c is chi-square with n−1 degrees of freedom, c = 1+(n+1)/(6αn) (Bartlett 1937). Small M is regular; the lower
-// tail of the chi-square is exact to some ten percent from 1 to 1e-300 (for α < 1 it may be half too small). Greenwood's sum of squares has the same
-// purpose, but one missed beat spoils it, and its lower tail is only known by tables.
+// Even (Gaps). Null: the pauses are those of a Poisson process. Statistic: their coefficient of variation. A pause lies within a
+// band of the mean, as wide as a uniform one of that deviation, 2·√3·cv, with the density of an exponential there, e^-1 a
+// mean, so that n pauses are so even with probability (1.27·cv)^(n−1). That is the leading term; the exact volume of a
+// ball in the simplex of their shares is up to 1.2^(n−1) times as large (Moran 1951), so that what it says of many pauses is a
+// ranking and is to be held against what is usual, not believed. A perfect clock counts for 12 decades and for 2 % of
+// variation at most. Forgetting: exponential, by two hundred pauses.
 //
-// A gap below the resolution counts as one resolution, so that a retry within the second, which says nothing about
-// the rhythm, costs little. Forgetting: all three sums fade alike; the p-value then errs towards 1.
-// Units: seconds. Cost: 12 bytes, 15 ns to learn, 100 ns for a tail.
+// Long (Longest). Null: beyond the fourth longest, pauses are Pareto distributed. Prior: an index of 3, worth two pauses; the
+// longest ones tell theirs (Hill 1975). Clockwork has a short tail, moods a long one. Their index is taken for the true one, so that
+// of a heavy tail a thousandth is too bold by ten after three days, by five after thirty. Forgetting: a hundredth a day of
+// their length.
+//
+// Units: seconds, days. Cost: 10 and 20 bytes, 10 ns to learn, 60 and 120 ns to judge.
 package cadence
 
-import (
-	"math"
+import "math"
 
-	"github.com/astray-dev/astray/models/tail"
+// Gaps is what is known of pauses: N of them, Memory at most, their Mean and Variance. The zero value knows nothing.
+type Gaps struct {
+	N              uint16
+	Mean, Variance float32
+}
+
+// Memory is after how many pauses an old one has lost its weight.
+const Memory = 200
+
+// Learn adds a pause.
+func (g *Gaps) Learn(pause float32) {
+	g.N = min(g.N+1, Memory)
+	x := pause - g.Mean
+	g.Mean += x / float32(g.N)
+	g.Variance += (x*(pause-g.Mean) - g.Variance) / float32(g.N)
+}
+
+// Variation is the coefficient of variation of the pauses: 1 random, 0 a clock, more than 1 bursts; 1 as well with fewer
+// than two.
+func (g *Gaps) Variation() float64 {
+	if g.N < 2 || g.Mean <= 0 {
+		return 1
+	}
+	return math.Sqrt(math.Max(float64(g.Variance), 0)) / float64(g.Mean)
+}
+
+const (
+	leastGaps      = 4
+	leastVariation = 0.02
+	mostEvenness   = 12 // clocks are common; a perfect one says no more than a good one
 )
 
-// Gaps is the state: N gaps, their Sum and the sum of their natural Logs. The zero value knows nothing.
-type Gaps struct {
-	N, Sum, Logs float32
-}
-
-// Learn forgets all but keep (see rate.Keep) of the past and adds a gap, of at least the resolution (both seconds).
-func (g *Gaps) Learn(gap, resolution, keep float64) {
-	if least := math.Max(resolution, 1e-6); !(gap > least) { // a NaN counts as no gap
-		gap = least
-	}
-	g.N = float32(float64(g.N)*keep + 1)
-	g.Sum = float32(float64(g.Sum)*keep + gap)
-	g.Logs = float32(float64(g.Logs)*keep + math.Log(gap))
-}
-
-// Mean is the mean gap, 0 when there is none.
-func (g Gaps) Mean() float64 {
-	if g.N <= 0 {
+// Evenness is −log10 of the probability that a Poisson process makes pauses as even; 0 with fewer than four.
+func (g *Gaps) Evenness() float64 {
+	if g.N < leastGaps {
 		return 0
 	}
-	return float64(g.Sum) / float64(g.N)
+	return math.Min(mostEvenness, -float64(int(g.N)-1)*math.Log10(math.Min(1, 1.27*math.Max(g.Variation(), leastVariation))))
 }
 
-// spread is ln mean g − mean ln g, 0 for perfect regularity.
-func (g Gaps) spread() float64 {
-	return math.Max(0, math.Log(g.Mean())-float64(g.Logs)/float64(g.N))
+// Longest is the N pauses of a source by its longest, the longest first. The zero value knows nothing.
+type Longest struct {
+	N   uint32
+	Top [top]float32
 }
 
-// Shape is the shape of the Gamma distribution that fits the gaps (the closed approximation of the likelihood's
-// maximum by Minka 2002): 1 random, 100 within 10 %. At most 1e6; 0 with fewer than three gaps.
-func (g Gaps) Shape() float64 {
-	if g.N < 3 {
+const (
+	top = 4
+	// The index of the Pareto tail of pauses before any is known, and how many pauses that is worth.
+	index, worth = 3, 2
+	daily        = 0.99
+)
+
+// Learn adds a pause.
+func (g *Longest) Learn(pause float32) {
+	g.N++
+	for i := range g.Top {
+		if pause > g.Top[i] {
+			pause, g.Top[i] = g.Top[i], pause
+		}
+	}
+}
+
+// Age forgets a day's worth.
+func (g *Longest) Age() {
+	for i := range g.Top {
+		g.Top[i] *= daily
+	}
+}
+
+// LogSF is ln P(a day sees a pause so long), after so many days; 0 for one that is no longer than the fourth longest.
+func (g *Longest) LogSF(pause, days float64) float64 {
+	least := math.Max(float64(g.Top[top-1]), 1)
+	if pause <= least {
 		return 0
 	}
-	s := math.Max(g.spread(), 5e-7)
-	return (3 - s + math.Sqrt((s-3)*(s-3)+24*s)) / (12 * s)
-}
-
-// Variation is the coefficient of variation of the gaps: 1 random, 0 a clock, more than 1 bursts. It is that of the
-// fitted Gamma distribution, which one missed beat does not spoil; 0 with fewer than three gaps.
-func (g Gaps) Variation() float64 {
-	if a := g.Shape(); a > 0 {
-		return 1 / math.Sqrt(a)
+	spread := worth / float64(index)
+	for _, t := range g.Top[:top-1] {
+		spread += math.Log(math.Max(float64(t), least) / least)
 	}
-	return 0
-}
-
-// LogSF is ln P(gaps at least so regular) when gaps are Gamma distributed with that shape; 0 with fewer than three.
-// The shape is 1 unless it is known that this agent is regular in everything it does.
-func (g Gaps) LogSF(shape float64) float64 {
-	n := float64(g.N)
-	if n < 3 || !(shape > 0) {
-		return 0
-	}
-	// Jitter below a float32's precision is no evidence: the spread is not believed below 1e-6.
-	m := n * math.Max(g.spread(), 1e-6)
-	c := 1 + (n+1)/(6*shape*n)
-	// P(χ²_ν ≤ y) is the regularised lower incomplete gamma function at (ν/2, y/2).
-	return tail.PoissonLogSF((n-1)/2, shape*m/c)
+	index := (top - 1 + worth) / spread
+	return math.Min(0, math.Log(top/math.Max(days, 1))-index*math.Log(pause/least))
 }

@@ -2,10 +2,8 @@ package cardinality_test
 
 import (
 	"fmt"
-	"math"
 	"math/rand/v2"
 	"testing"
-	"unsafe"
 
 	"pgregory.net/rapid"
 
@@ -13,235 +11,181 @@ import (
 )
 
 func Example() {
-	var profiles cardinality.Small
-	src := rand.New(rand.NewPCG(7, 7))
-	hashes := make([]uint64, 2310)
-	for i := range hashes {
-		hashes[i] = src.Uint64()
+	var r cardinality.Recency
+	profiles := []uint64{0x1111111122222222, 0x3333333344444444, 0x5555555566666666}
+	for minute := uint32(1); minute <= 120; minute++ { // read in turns
+		r.Touch(profiles[minute%3], minute, 256)
 	}
-	for _, h := range hashes[:14] {
-		profiles.Add(h)
-		profiles.Add(h) // read twice, counted once
+	for minute, h := range map[uint32]uint64{121: profiles[0], 122: 0x7777777788888888} {
+		before := r.Touch(h, minute, 256)
+		fmt.Printf("new: %v, first in the hour: %v, in the minute: %v\n", before == 0, before < 120, before < minute)
 	}
-	fmt.Println("exactly", profiles.Estimate())
-	for _, h := range hashes {
-		profiles.Add(h)
-	}
-	fmt.Printf("about %.0f, exact: %v\n", profiles.Estimate(), profiles.Exact())
-
-	// 300 of the next 1,000 reads were of profiles never read before; in 20,000 reads there were 40.
-	fmt.Printf("p = 1e%.0f\n", cardinality.LogSF(300, 1000, 40, 20_000, 0.3)/math.Ln10)
-	// Output:
-	// exactly 14
-	// about 2245, exact: false
-	// p = 1e-497
+	fmt.Println(r.Len(), "in all,", r.Since(120), "since minute 120")
+	// Unordered output:
+	// new: false, first in the hour: false, in the minute: true
+	// new: true, first in the hour: true, in the minute: true
+	// 4 in all, 2 since minute 120
 }
 
-type set interface {
-	Add(uint64) bool
-	Estimate() float64
-	Exact() bool
-	Append([]byte) []byte
-	Decode([]byte) ([]byte, error)
-}
-
-var sizes = []struct {
-	name      string
-	fresh     func() set
-	exact     int
-	deviation float64
-}{
-	{"small", func() set { return new(cardinality.Small) }, 32, 0.074},
-	{"large", func() set { return new(cardinality.Large) }, 128, 0.037},
-}
-
-func TestExactThenUnbiased(t *testing.T) {
-	for _, s := range sizes {
-		src := rand.New(rand.NewPCG(1, 2))
-		const rounds = 400
-		points := []int{s.exact, s.exact + 1, 2 * s.exact, 1000, 10_000, 100_000}
-		sum, square := make([]float64, len(points)), make([]float64, len(points))
-		for range rounds {
-			c := s.fresh()
-			for n, at := 0, 0; at < len(points); n++ {
-				if n == points[at] {
-					e := c.Estimate()/float64(n) - 1
-					sum[at] += e
-					square[at] += e * e
-					at++
+// The table knows exactly what a map knows while its values fit, and of those that do not fit never something wrong.
+func TestRecencyIsAMapWhileItFits(t *testing.T) {
+	rapid.Check(t, func(t *rapid.T) {
+		limit := 1 << rapid.IntRange(2, 9).Draw(t, "log limit")
+		values := rapid.IntRange(1, 2*limit).Draw(t, "values")
+		var r cardinality.Recency
+		seen := map[uint64]uint32{}
+		minute := uint32(1)
+		forgotten := 0
+		for range rapid.IntRange(0, 400).Draw(t, "steps") {
+			minute += uint32(rapid.IntRange(0, 3).Draw(t, "pause"))
+			v := uint64(rapid.IntRange(1, values).Draw(t, "value")) * 0x9e3779b97f4a7c15
+			before := r.Touch(v, minute, limit)
+			if before != seen[v] {
+				if before != 0 {
+					t.Fatalf("seen in minute %d, it says %d", seen[v], before)
 				}
-				c.Add(src.Uint64())
+				forgotten++
+			}
+			seen[v] = minute
+			if again := r.Touch(v, minute, limit); again != minute || r.Len() > limit {
+				t.Fatalf("touched in minute %d, it says %d; %d values of at most %d", minute, again, r.Len(), limit)
 			}
 		}
-		for i, n := range points {
-			bias, dev := sum[i]/rounds, math.Sqrt(square[i]/rounds)
-			if n <= s.exact+1 && dev > 0.005 {
-				t.Errorf("%s: %d values, off by %.4f where it should be exact", s.name, n, dev)
-			}
-			if math.Abs(bias) > 4*s.deviation/math.Sqrt(rounds)+0.003 || dev > 1.2*s.deviation {
-				t.Errorf("%s: %d values, bias %.4f, deviation %.4f", s.name, n, bias, dev)
-			}
+		// It grows when a set of four is full: below a quarter of the limit there is room for nearly everything.
+		if len(seen) <= limit/8 && forgotten > len(seen)/4 {
+			t.Fatalf("%d of %d values were forgotten under a limit of %d", forgotten, len(seen), limit)
 		}
-	}
+	})
 }
 
-func TestRepeatsDoNotCount(t *testing.T) {
-	for _, s := range sizes {
-		src := rand.New(rand.NewPCG(3, 4))
-		values := make([]uint64, 5000)
-		for i := range values {
-			values[i] = src.Uint64()
-		}
-		c := s.fresh()
-		for i, v := range values {
-			if isNew := c.Add(v); i < s.exact/2 && !isNew {
-				t.Errorf("%s: value %d is not new", s.name, i)
+// Distinct values of aligned windows of any length are those of a recount, while all values fit: the null model is whatever
+// was drawn.
+func TestDistinctValuesOfWindowsAreARecount(t *testing.T) {
+	rapid.Check(t, func(t *rapid.T) {
+		src := rand.New(rand.NewPCG(rapid.Uint64().Draw(t, "seed"), 1))
+		var r cardinality.Recency
+		minute := uint32(rapid.IntRange(60, 1e6).Draw(t, "start"))
+		lengths := []uint32{1, 10, 60}
+		window, count, recount := make([]uint32, 3), make([]int, 3), make([]map[uint64]bool, 3)
+		for range 300 {
+			minute += uint32(src.IntN(3))
+			h := uint64(src.IntN(24)+1) * 0x9e3779b97f4a7c15
+			before := r.Touch(h, minute, 1<<12)
+			for i, l := range lengths {
+				if w := minute / l; recount[i] == nil || w != window[i] {
+					window[i], count[i], recount[i] = w, 0, map[uint64]bool{}
+				}
+				if before < window[i]*l {
+					count[i]++
+				}
+				if recount[i][h] = true; count[i] != len(recount[i]) {
+					t.Fatalf("%d distinct values in a window of %d minutes, a recount says %d", count[i], l, len(recount[i]))
+				}
 			}
 		}
-		before := c.Estimate()
-		for _, v := range values {
-			if c.Add(v) {
-				t.Fatalf("%s: an old value is new", s.name)
+	})
+}
+
+// What does not fit is forgotten by age: of a stream of ever new values the newest stay.
+func TestForgetsTheOldest(t *testing.T) {
+	src := rand.New(rand.NewPCG(1, 2))
+	var r cardinality.Recency
+	const limit, n = 256, 4096
+	values := make([]uint64, n)
+	for i := range values {
+		values[i] = src.Uint64()
+		r.Touch(values[i], uint32(i+1), limit)
+	}
+	known := func(from, to int) (share float64) {
+		c := r // what is looked for is touched
+		var back cardinality.Recency
+		if _, err := back.Decode(c.Append(nil), limit); err != nil {
+			t.Fatal(err)
+		}
+		for _, v := range values[from:to] {
+			if back.Touch(v, n+1, limit) != 0 {
+				share += 1 / float64(to-from)
 			}
 		}
-		if c.Estimate() != before {
-			t.Errorf("%s: repeats moved the estimate", s.name)
-		}
+		return share
+	}
+	if s := known(n-limit/4, n); s < 0.9 {
+		t.Errorf("of the latest, a quarter of the room, %.2f are known", s)
+	}
+	if s := known(0, n-4*limit); s > 0.05 {
+		t.Errorf("of those four times the room ago %.2f are known", s)
 	}
 }
 
 func TestSnapshotGoesOnAsIfNothingHappened(t *testing.T) {
-	for _, s := range sizes {
-		rapid.Check(t, func(t *rapid.T) {
-			src := rand.New(rand.NewPCG(rapid.Uint64().Draw(t, "seed"), 1))
-			a, b := s.fresh(), s.fresh()
-			for range rapid.IntRange(0, 4*s.exact).Draw(t, "before") {
-				a.Add(src.Uint64())
+	rapid.Check(t, func(t *rapid.T) {
+		src := rand.New(rand.NewPCG(rapid.Uint64().Draw(t, "seed"), 1))
+		limit := 4 << rapid.IntRange(0, 6).Draw(t, "limit")
+		var a, b cardinality.Recency
+		minute := uint32(1)
+		draw := func() uint64 { minute++; return uint64(src.IntN(2*limit)) * 0x9e3779b97f4a7c15 }
+		for range rapid.IntRange(0, 4*limit).Draw(t, "before") {
+			a.Touch(draw(), minute, limit)
+		}
+		bytes := a.Append(nil)
+		rest, err := b.Decode(append(bytes, 1, 2), limit)
+		if err != nil || len(rest) != 2 || a.Len() != b.Len() {
+			t.Fatalf("%v, %d bytes left, %d and %d values", err, len(rest), a.Len(), b.Len())
+		}
+		for range rapid.IntRange(0, 200).Draw(t, "after") {
+			if v := draw(); a.Touch(v, minute, limit) != b.Touch(v, minute, limit) {
+				t.Fatal("the two differ after a snapshot")
 			}
-			bytes := a.Append(nil)
-			rest, err := b.Decode(append(bytes, 1, 2))
-			if err != nil || len(rest) != 2 {
-				t.Fatalf("%s: %v, %d bytes left", s.name, err, len(rest))
+		}
+		if n := rapid.IntRange(0, len(bytes)-1).Draw(t, "cut"); n < len(bytes) {
+			if _, err := new(cardinality.Recency).Decode(bytes[:n], limit); err == nil {
+				t.Fatalf("a snapshot cut to %d of %d bytes was accepted", n, len(bytes))
 			}
-			for range rapid.IntRange(0, 200).Draw(t, "after") {
-				v := src.Uint64()
-				if a.Add(v) != b.Add(v) || a.Estimate() != b.Estimate() {
-					t.Fatalf("%s: %v and %v after a snapshot", s.name, a.Estimate(), b.Estimate())
-				}
-			}
-		})
-	}
+		}
+	})
 }
 
 func FuzzDecode(f *testing.F) {
-	var s cardinality.Small
+	var r cardinality.Recency
 	for i := range uint64(100) {
-		s.Add(i * 0x9e3779b97f4a7c15)
+		r.Touch(i*0x9e3779b97f4a7c15, uint32(i+1), 64)
 	}
-	f.Add(s.Append(nil))
-	f.Add([]byte{0, 0, 0x80, 0x3f, 0, 0, 0, 0, 1, 2})
+	f.Add(r.Append(nil))
 	f.Fuzz(func(t *testing.T, b []byte) {
-		var s cardinality.Small
-		if _, err := s.Decode(b); err != nil {
+		var r cardinality.Recency
+		if _, err := r.Decode(b, 64); err != nil {
 			return
 		}
 		for i := range uint64(300) {
-			s.Add(i * 0x9e3779b97f4a7c15)
-		}
-		if !(s.Estimate() >= 0) {
-			t.Fatalf("estimate %v", s.Estimate())
+			r.Touch(i*0x9e3779b97f4a7c15, uint32(i+1), 64)
 		}
 	})
 }
 
-// The null: values are drawn from a Pitman–Yor process.
-func TestGrowthIsCalibrated(t *testing.T) {
-	src := rand.New(rand.NewPCG(5, 6))
-	for _, d := range []float64{0.2, 0.6} {
-		const n = 40_000
-		levels := []float64{1e-1, 1e-2, 1e-3}
-		hits := make([]float64, len(levels))
-		var sum, expected float64
-		for range n {
-			distinct, total := 0.0, 0.0
-			draw := func() {
-				if src.Float64()*(total+1) < 1+d*distinct {
-					distinct++
-				}
-				total++
-			}
-			for range 200 {
-				draw()
-			}
-			was, of := distinct, total
-			for range 100 {
-				draw()
-			}
-			k := distinct - was
-			sum += k
-			expected += cardinality.Expect(100, was, of, d)
-			lo, hi := math.Exp(cardinality.LogSF(k+1, 100, was, of, d)), math.Exp(cardinality.LogSF(k, 100, was, of, d))
-			p := lo + src.Float64()*(hi-lo)
-			for i, x := range levels {
-				if p <= x {
-					hits[i]++
-				}
-			}
-		}
-		if math.Abs(sum-expected) > 0.03*expected {
-			t.Errorf("discount %v: %v new values, %v expected", d, sum, expected)
-		}
-		for i, x := range levels {
-			if want := x * n; hits[i] > 1.3*want+4*math.Sqrt(want) || hits[i] < want/5 {
-				t.Errorf("discount %v: P(p <= %v): %v of %v", d, x, hits[i], n)
-			}
-		}
+func TestNoAllocationOnceItHasGrown(t *testing.T) {
+	var r cardinality.Recency
+	src := rand.New(rand.NewPCG(3, 4))
+	for range 10_000 {
+		r.Touch(src.Uint64(), 1, 256)
+	}
+	if n := testing.AllocsPerRun(100, func() { r.Touch(src.Uint64(), 2, 256) }); n != 0 {
+		t.Errorf("%v allocations", n)
 	}
 }
 
-func TestGrowthTailFalls(t *testing.T) {
-	rapid.Check(t, func(t *rapid.T) {
-		total := rapid.Float64Range(1, 1e6).Draw(t, "total")
-		distinct := rapid.Float64Range(1, total).Draw(t, "distinct")
-		d := cardinality.Discount(distinct, total, 0.5, 10)
-		if !(d >= 0 && d <= 1) {
-			t.Fatalf("discount %v", d)
-		}
-		before := 0.0
-		for k := 0.0; k < 1e5; k = math.Floor(1.5*k) + 1 {
-			p := cardinality.LogSF(k, 500, distinct, total, d)
-			if math.IsNaN(p) || p > before+1e-7 {
-				t.Fatalf("ln P(K >= %v) = %v after %v", k, p, before)
-			}
-			before = p
-		}
-	})
-}
-
-func TestSizes(t *testing.T) {
-	if s, l := unsafe.Sizeof(cardinality.Small{}), unsafe.Sizeof(cardinality.Large{}); s != 72 || l != 264 {
-		t.Errorf("%d and %d bytes", s, l)
-	}
-}
-
-func BenchmarkAdd(b *testing.B) {
+func BenchmarkTouch(b *testing.B) {
 	src := rand.New(rand.NewPCG(8, 9))
-	for _, n := range []uint64{8, 32, 10_000} {
+	for _, n := range []int{8, 256, 10_000} {
 		b.Run(fmt.Sprint(n), func(b *testing.B) {
 			hashes := make([]uint64, n)
 			for i := range hashes {
 				hashes[i] = src.Uint64()
 			}
-			var s cardinality.Small
+			var r cardinality.Recency
+			b.ReportAllocs()
 			for i := 0; b.Loop(); i++ {
-				s.Add(hashes[i%len(hashes)])
+				r.Touch(hashes[i%n], uint32(i+1), 256)
 			}
 		})
-	}
-}
-
-func BenchmarkLogSF(b *testing.B) {
-	for b.Loop() {
-		cardinality.LogSF(300, 1000, 40, 20_000, 0.3)
 	}
 }

@@ -1,271 +1,255 @@
-// Package evt turns raw scores into honest p-values: it learns how large a detector's scores get on ordinary
-// traffic, which is never quite what the detector's model supposes.
+// Package evt turns raw scores into honest ones: it learns how large the scores of one kind get on ordinary traffic,
+// which is never quite what the model behind them supposes.
 //
-// Null: scores are independent and, above a high threshold, their excess is generalised Pareto (Balkema & de Haan
-// 1974, Pickands 1975), as in SPOT (Siffer et al., "Anomaly detection in streams with extreme value theory", KDD
-// 2017). Different from SPOT: scores go into a histogram with geometric bins instead of a list of peaks, so that
-// learning is O(1), states merge by adding and fade by scaling; the fit is a penalised likelihood of the binned
-// counts, which shrinks to the prior while there is little data; and it is trimmed: up to a share of Contamination of
-// the scores may be attacks, so the fit looks only below the score that the top share exceeds, by the likelihood
-// truncated there. Scores above have no influence at all, however large and many within that share.
-// The price: on attack-free scores p-values of 1e-4 are right within a factor of three instead of two.
+// A raw score is −log10 of the tail probability that a model gives. Many are looked at in a period (of an agent, a day),
+// and what is learned is the largest of each period; the p-value of a score is the share of periods that reach it.
 //
-// Prior: the detector's model is right, which makes a score of −ln p exponential with mean 1 (shape 0, scale 1).
-// Units: natural logarithms, −ln p of the raw p-value (a score in decades times ln 10); from 0 to about 1,000.
-// Cost: 648 bytes; 12 ns to learn, about 2.5 ms to fit (do it every few thousand scores), 10 to 40 ns for a
-// p-value.
+// Null: the periods are independent. The body is a histogram. The tail is that of the tenth of the periods with the
+// largest scores (of those that have any, if they are fewer): generalised Pareto beyond a knee (Balkema & de Haan 1974,
+// Pickands 1975), exponential in the score, which is a Pareto tail of the p-value, unless Shape says otherwise; its
+// scale comes from quantiles (Pickands 1975). As in SPOT (Siffer et al., "Anomaly detection in streams with extreme
+// value theory", KDD 2017) the tail is fitted as the stream goes; other than there the scores are counted in bins, so
+// that learning is O(1) and the state fades by scaling, and the fit is trimmed: the uppermost hundredth of the periods is
+// left out, for that is where the attacks are.
+//
+// Prior: the model's own word, corrected for the looks of a period, 1−exp(−Looks·10^−score). It is worth PriorWeight
+// periods. Both are joined geometrically: in the far tail an arithmetic mean would be the larger of the two, whatever
+// the weights.
+//
+// Units: decades, −log10 p, from 0 to 40; larger ones are told apart by the fit alone. Cost: 1.4 KB; 20 ns to learn, a
+// refit now and then included; 50 ns for a p-value in the tail, up to ten times as much in the body.
 package evt
 
 import (
 	"encoding/binary"
-	"fmt"
+	"errors"
 	"math"
-
-	"github.com/astray-dev/astray/models/tail"
 )
 
-// Bins is how many bins a histogram has: bin i is for scores from 2^(i/16)−1 to 2^((i+1)/16)−1, the last for all above.
 const (
-	Bins      = 161
-	perOctave = 16
+	step = 0.25
+	bins = 160 // scores to 40; larger ones are in the last bin
+	// PriorWeight is how many periods the model's own word is worth.
+	PriorWeight = 100
+	// usualLooks is what Looks is when nothing is said.
+	usualLooks = 200
+	// fewScores is how many scores above nothing it takes to fit a tail.
+	fewScores = 5
+	// Memory is how many periods weigh at most: then, and with every half as many more, all before weigh half.
+	Memory = 50_000
 )
 
-// Histogram counts scores. The zero value is empty.
-type Histogram struct {
-	Count [Bins]float32
-	Total float32
-}
+// Bin is the place of a score in the histogram, all that need be remembered of a period.
+func Bin(score float64) uint8 { return uint8(min(int(math.Max(score, 0)/step), bins-1)) }
 
-// Learn adds a score with a weight, 1 as a rule. Scores that depend on each other, of one agent in neighbouring
-// windows, are better given once, by their largest, than each.
-func (h *Histogram) Learn(score, weight float64) {
-	h.Count[bin(score)] += float32(weight)
-	h.Total += float32(weight)
-}
+// Score is the least score of a bin.
+func Score(bin uint8) float64 { return step * float64(bin) }
 
-// Forget keeps a share of the past (see rate.Keep).
-func (h *Histogram) Forget(keep float64) {
-	h.Total = 0
-	for i := range h.Count {
-		h.Count[i] = float32(float64(h.Count[i]) * keep)
-		h.Total += h.Count[i]
-	}
-}
-
-// Merge adds the scores of another histogram.
-func (h *Histogram) Merge(o *Histogram) {
-	for i := range h.Count {
-		h.Count[i] += o.Count[i]
-	}
-	h.Total += o.Total
-}
-
-func bin(score float64) int {
-	if !(score > 0) {
-		return 0
-	}
-	if score > 2000 { // whatever it is, infinity included
-		return Bins - 1
-	}
-	return min(int(perOctave*math.Log2(1+score)), Bins-1)
-}
-
-func edge(i int) float64 { return math.Exp2(float64(i)/perOctave) - 1 }
-
-// Prior says what to believe without data, and what data to distrust.
-type Prior struct {
-	// Weight is how many scores the prior counts for; the data speak once there are several times as many. 200
-	// suits: a scale known to some ten percent.
-	Weight float64
-	// Scale is the mean excess, 1 where the raw p-values are believed.
-	Scale float64
-	// Contamination is the largest share of scores that may be attacks. 0 believes all scores, 0.02 suits live traffic.
-	Contamination float64
-}
-
-// Tail is a fit: the survival function of ordinary scores.
+// Tail is what is known of the scores of one kind. The zero value knows nothing and takes the model's word.
 type Tail struct {
-	Threshold    float64 // where the Pareto tail begins
-	LogAbove     float64 // ln P(score ≥ Threshold)
-	Shape, Scale float64
-	logBody      [Bins]float32 // ln P(score ≥ edge(i)), up to the threshold
-	last         int           // the bin that the threshold is the lower edge of
+	// Looks is about how many nearly independent looks are taken in a period, usualLooks when it is 0.
+	Looks float64
+	// Shape is that of the generalised Pareto distribution beyond the knee: 0 is exponential, above it heavier. It cannot be
+	// estimated where the attacks are; what benign periods show is given. It is no part of the state.
+	Shape float64
+	// Heavy is how many scales beyond the knee the tail is as heavy as that; it is exponential further out.
+	Heavy float64
+
+	count [bins]float32
+	total float64
+	early int // periods among them of when everything was new
+	first [bins]uint32
+	// Derived from count at the last refit.
+	knee       float64 // score where the tail begins
+	kneeP      float64
+	scale      float64 // mean excess
+	sinceRefit int
 }
 
-// Fit is the tail under that prior.
-func (h *Histogram) Fit(prior Prior) Tail {
-	weight, scale := math.Max(prior.Weight, 1), prior.Scale
-	if scale <= 0 {
-		scale = 1
+// Learn adds the largest score of one period.
+func (t *Tail) Learn(score float64) {
+	if t.total >= Memory {
+		for j := range t.count {
+			t.count[j] *= 0.5
+		}
+		t.total *= 0.5
 	}
-	total := float64(h.Total)
-
-	// The trim: at most the share of contamination lies from edge(top) on.
-	top, over := Bins, 0.0
-	for top > 1 && prior.Contamination > 0 && over+float64(h.Count[top-1]) <= prior.Contamination*total {
-		top--
-		over += float64(h.Count[top])
+	t.count[Bin(score)]++
+	t.total++
+	t.dropEarly()
+	if t.sinceRefit++; float64(t.sinceRefit) >= 1+t.total/50 {
+		t.refit()
 	}
-
-	// The threshold: the largest edge with enough above it, a tenth of the scores that are left, 30 to 2,000 of them;
-	// the more there are, the further out the tail begins. A trimmed tail shows its slope only over a longer stretch:
-	// there it is a quarter, and twelve times what was trimmed if there is so much.
-	// The first bin, where the abstentions are, is never part of it.
-	left := total - over
-	some := math.Max(0, left-float64(h.Count[0]))
-	aim := math.Min(0.1*some, 2000)
-	if top < Bins {
-		aim = math.Min(math.Max(0.25*some, 12*over), 0.8*some)
-	}
-	aim = math.Max(aim, math.Min(30, 0.5*some))
-	low, above := min(top, Bins-1), 0.0
-	for low > 1 && above < aim {
-		low--
-		above += float64(h.Count[low])
-	}
-	if some == 0 {
-		low = 1
-	}
-
-	t := Tail{Threshold: edge(low), last: low}
-	// The prior's share of the scores beyond the threshold, exponential like all of it.
-	priorAbove := weight * math.Exp(-t.Threshold/scale)
-	t.Shape, t.Scale = h.pareto(low, top, scale, above, weight)
-	// What was trimmed is replaced by what the fit says lies there.
-	inside := 1.0
-	if top < Bins {
-		inside = -math.Expm1(tail.ParetoLogSF(edge(top)-t.Threshold, t.Shape, t.Scale))
-	}
-	clean := above / math.Max(inside, 1e-3)
-	n := left - above + clean
-	t.LogAbove = math.Log((clean + priorAbove) / (n + weight))
-	sum := clean
-	for i := low - 1; i >= 0; i-- {
-		t.logBody[i+1] = float32(math.Log((sum + weight*math.Exp(-edge(i+1)/scale)) / (n + weight)))
-		sum += float64(h.Count[i])
-	}
-	t.logBody[0] = 0
-	t.logBody[low] = float32(t.LogAbove)
-	return t
 }
 
-// pareto is the penalised likelihood's maximum over shape and scale for the counts of the bins from low to top,
-// truncated at top. The penalties are those of a normal prior on the shape (mean 0, deviation 0.15, and never under
-// −0.1: no score is impossible) and on the logarithm of the scale (deviation 1/√(a tenth of the weight)).
-func (h *Histogram) pareto(low, top int, scale, above, weight float64) (shape, sigma float64) {
-	u := edge(low)
-	precision := weight / 10
-	objective := func(shape, sigma float64) float64 {
-		d := math.Log(sigma / scale)
-		sum := -shape*shape/(2*0.15*0.15) - precision*d*d/2
-		if above == 0 {
-			return sum
-		}
-		before := 1.0
-		for i := low; i < top; i++ {
-			after := 0.0
-			if i < Bins-1 {
-				after = math.Exp(tail.ParetoLogSF(edge(i+1)-u, shape, sigma))
-			}
-			if c := float64(h.Count[i]); c > 0 {
-				sum += c * math.Log(math.Max(before-after, 1e-300))
-			}
-			before = after
-		}
-		if top < Bins {
-			sum -= above * math.Log(math.Max(-math.Expm1(tail.ParetoLogSF(edge(top)-u, shape, sigma)), 1e-300))
-		}
-		return sum
-	}
-	best := math.Inf(-1)
-	for x := -0.1; x < 0.81; x += 0.05 {
-		a, b := math.Log(scale/50), math.Log(scale*50)
-		for range 24 { // golden section
-			c, d := b-(b-a)/math.Phi, a+(b-a)/math.Phi
-			if objective(x, math.Exp(c)) > objective(x, math.Exp(d)) {
-				b = d
-			} else {
-				a = c
-			}
-		}
-		s := math.Exp((a + b) / 2)
-		if v := objective(x, s); v > best {
-			best, shape, sigma = v, x, s
-		}
-	}
-	if math.Abs(shape) < 1e-9 {
-		shape = 0
-	}
-	return shape, sigma
+// LearnEarly adds a period of when everything was new. It serves until as many later ones are known.
+func (t *Tail) LearnEarly(score float64) {
+	t.first[Bin(score)]++
+	t.early++
+	t.Learn(score)
 }
 
-// LogSF is ln P(an ordinary score is at least this): the calibrated p-value. Where the shape is negative it goes on
-// beyond the end of the Pareto tail as an exponential, so that it is finite and keeps falling.
-func (t *Tail) LogSF(score float64) float64 {
-	if !(score > 0) {
-		return 0
+// dropEarly forgets the early periods once they are outweighed.
+func (t *Tail) dropEarly() {
+	if t.early == 0 || t.total < 2*float64(t.early) {
+		return
 	}
-	if x := score - t.Threshold; x >= 0 {
-		if t.Shape < 0 {
-			if end := -0.9 * t.Scale / t.Shape; x > end {
-				return t.LogAbove + tail.ParetoLogSF(end, t.Shape, t.Scale) - (x-end)/(0.1*t.Scale)
-			}
-		}
-		return t.LogAbove + tail.ParetoLogSF(x, t.Shape, t.Scale)
+	for i, c := range t.first {
+		t.count[i] = max(t.count[i]-float32(c), 0)
+		t.first[i] = 0
 	}
-	i := min(bin(score), t.last-1)
-	from, to := edge(i), edge(i+1)
-	w := math.Min(math.Max((score-from)/(to-from), 0), 1)
-	return float64(t.logBody[i])*(1-w) + float64(t.logBody[i+1])*w
+	t.total -= float64(t.early)
+	t.early = 0
 }
 
-// Quantile is the score that an ordinary one exceeds with probability p: the threshold of a detector.
-func (t *Tail) Quantile(p float64) float64 {
-	low, high := 0.0, 1.0
-	for high < 1e9 && t.LogSF(high) > math.Log(p) {
-		high *= 2
-	}
-	for range 60 {
-		if mid := (low + high) / 2; t.LogSF(mid) > math.Log(p) {
-			low = mid
-		} else {
-			high = mid
+// quantile is the score that a share q of the periods stays below.
+func (t *Tail) quantile(q float64) float64 {
+	below := 0.0
+	for i, c := range t.count {
+		if c := float64(c); below+c >= q*t.total && c > 0 {
+			return step * (float64(i) + (q*t.total-below)/c)
 		}
+		below += float64(c)
 	}
-	return high
+	return step * bins
 }
 
-// Append adds a snapshot to b: the bins up to the last one in use.
-func (h *Histogram) Append(b []byte) []byte {
-	n := Bins
-	for n > 0 && h.Count[n-1] == 0 {
-		n--
+func (t *Tail) refit() {
+	t.sinceRefit = 0
+	positive := t.total - float64(t.count[0])
+	share := math.Min(0.1, positive/t.total)
+	if positive < fewScores {
+		// Hardly anything was ever said: what is said is as rare as it says, or as that is, no more.
+		t.knee, t.kneeP, t.scale = 0, (positive+0.5)/(t.total+1), 0
+		return
 	}
-	b = append(b, byte(n))
-	b = binary.LittleEndian.AppendUint32(b, math.Float32bits(h.Total))
-	for _, c := range h.Count[:n] {
-		b = binary.LittleEndian.AppendUint32(b, math.Float32bits(c))
-	}
-	return b
+	// For an exponential the distance of two quantiles is scale·ln of the ratio of their tails. The uppermost part
+	// of the tail is left out: that is where the attacks are.
+	lo, mid, hi := t.quantile(1-share), t.quantile(1-share/4), t.quantile(1-share/10)
+	t.scale = math.Max(((mid-lo)/math.Log(4)+(hi-lo)/math.Log(10))/2, 1/math.Ln10)
+	t.knee, t.kneeP = mid, share/4
 }
 
-// Decode reads what Append wrote and returns the rest of b.
-func (h *Histogram) Decode(b []byte) ([]byte, error) {
-	if len(b) < 5 || int(b[0]) > Bins || len(b) < 5+4*int(b[0]) {
-		return b, fmt.Errorf("evt: a histogram in %d bytes", len(b))
+// SF is the share of ordinary periods that reach the score: its calibrated p-value.
+func (t *Tail) SF(score float64) float64 {
+	if score <= 0 {
+		return 1
 	}
-	var d Histogram
-	n := int(b[0])
-	d.Total = math.Float32frombits(binary.LittleEndian.Uint32(b[1:]))
-	for i := range n {
-		d.Count[i] = math.Float32frombits(binary.LittleEndian.Uint32(b[5+4*i:]))
-		if !(d.Count[i] >= 0 && d.Count[i] <= math.MaxFloat32) {
-			return b, fmt.Errorf("evt: bin %d holds %v scores", i, d.Count[i])
+	looks := t.Looks
+	if looks == 0 {
+		looks = usualLooks
+	}
+	prior := -math.Expm1(-looks * math.Pow(10, -score))
+	if t.total < 1 || t.kneeP <= 0 { // not fitted yet
+		return prior
+	}
+	if t.scale == 0 {
+		// Never rarer than the model says of one look: what comes to many at once for the first time is no rarity.
+		return math.Max(math.Min(t.kneeP, prior), math.Pow(10, -score))
+	}
+	var seen float64
+	if score > t.knee {
+		seen = t.kneeP * math.Exp(-t.fall(score-t.knee))
+	} else {
+		at := int(score / step)
+		for i := at; i < bins; i++ {
+			seen += float64(t.count[i])
+		}
+		if at < bins {
+			seen -= float64(t.count[at]) * (score/step - float64(at))
+		}
+		seen = math.Max(seen/t.total, t.kneeP)
+	}
+	w := t.total / (t.total + PriorWeight)
+	return math.Min(1, math.Exp(w*math.Log(math.Max(seen, 1e-320))+(1-w)*math.Log(math.Max(prior, 1e-320))))
+}
+
+// Outstanding reports whether few periods have a score as large.
+func (t *Tail) Outstanding(bin uint8) bool { return t.total >= 1 && bin > 0 && Score(bin) >= t.knee }
+
+// Again is the probability that the next period of one source reaches the score when the largest of its n periods before
+// was peak. The next of so many exchangeable periods exceeds all those before with probability 1/(n+1), however unlike
+// others their source is (Vovk, Gammerman & Shafer 2005, "Algorithmic Learning in a Random World"), and exceeds them by
+// more as the tail falls.
+func (t *Tail) Again(score float64, peak uint8, n int) float64 {
+	known := Score(peak) + step
+	if peak == bins-1 {
+		known *= 10 // how large it was is not known
+	}
+	beyond := math.Max(score-known, 0)
+	return math.Exp(-beyond/math.Max(t.scale, 1/math.Ln10)) / float64(n+1)
+}
+
+// fall is minus the logarithm of the share of what exceeds the knee that exceeds it by as much as beyond.
+func (t *Tail) fall(beyond float64) float64 {
+	z := beyond / t.scale
+	if t.Shape <= 0 {
+		return z
+	}
+	heavy := math.Min(z, t.Heavy)
+	return math.Log1p(t.Shape*heavy)/t.Shape + z - heavy
+}
+
+// Weight is the number of periods learned from, with forgetting.
+func (t *Tail) Weight() float64 { return t.total }
+
+// Append writes the tail's state.
+func (t *Tail) Append(dst []byte) []byte {
+	dst = binary.AppendUvarint(dst, uint64(t.sinceRefit))
+	dst = binary.AppendUvarint(dst, uint64(t.early))
+	for _, v := range [...]float64{t.Looks, t.total, t.knee, t.kneeP, t.scale} {
+		dst = binary.LittleEndian.AppendUint64(dst, math.Float64bits(v))
+	}
+	// Most bins are empty: those that are not, by their place.
+	for i := range t.count {
+		if t.count[i] != 0 || t.first[i] != 0 {
+			dst = append(dst, byte(i))
+			dst = binary.LittleEndian.AppendUint32(dst, math.Float32bits(t.count[i]))
+			dst = binary.AppendUvarint(dst, uint64(t.first[i]))
 		}
 	}
-	if !(d.Total >= 0 && d.Total <= math.MaxFloat32) {
-		return b, fmt.Errorf("evt: %v scores", d.Total)
+	return append(dst, bins)
+}
+
+// Decode reads what Append wrote and returns the rest.
+func (t *Tail) Decode(src []byte) ([]byte, error) {
+	short := errors.New("evt: a state too short")
+	uvarint := func() (x uint64, ok bool) {
+		x, n := binary.Uvarint(src)
+		if n <= 0 {
+			return 0, false
+		}
+		src = src[n:]
+		return x, true
 	}
-	*h = d
-	return b[5+4*n:], nil
+	since, ok := uvarint()
+	early, ok2 := uvarint()
+	if !ok || !ok2 || len(src) < 5*8 {
+		return nil, short
+	}
+	*t = Tail{sinceRefit: int(since), early: int(early), Shape: t.Shape, Heavy: t.Heavy}
+	for _, v := range [...]*float64{&t.Looks, &t.total, &t.knee, &t.kneeP, &t.scale} {
+		*v = math.Float64frombits(binary.LittleEndian.Uint64(src))
+		src = src[8:]
+	}
+	for {
+		if len(src) == 0 {
+			return nil, short
+		}
+		i := src[0]
+		src = src[1:]
+		if i == bins {
+			return src, nil
+		}
+		if i > bins || len(src) < 4 {
+			return nil, short
+		}
+		t.count[i] = math.Float32frombits(binary.LittleEndian.Uint32(src))
+		src = src[4:]
+		n, ok := uvarint()
+		if !ok {
+			return nil, short
+		}
+		t.first[i] = uint32(n)
+	}
 }

@@ -13,228 +13,286 @@ import (
 
 func Example() {
 	src := rand.New(rand.NewPCG(1, 2))
-	var h evt.Histogram
-	for range 100_000 { // a detector whose p-values are too small: real traffic clumps
-		h.Learn(1.8*src.ExpFloat64(), 1)
+	var t evt.Tail
+	fmt.Printf("by the model's word a score of 9 is reached in a share of %.0e\n", t.SF(9))
+	for range 10_000 { // of agent-days, whose largest scores are larger than the model thinks: real traffic clumps
+		t.Learn(1.8 * src.ExpFloat64())
 	}
-	t := h.Fit(evt.Prior{Weight: 200, Contamination: 0.02})
-	fmt.Printf("raw p 1e-9, honest p %.0e\n", math.Exp(t.LogSF(9*math.Ln10)))
-	fmt.Printf("one in a million: raw p 1e-%.0f\n", t.Quantile(1e-6)/math.Ln10)
+	fmt.Printf("by %.0f periods in %.0e, 18 in %.0e\n", t.Weight(), t.SF(9), t.SF(18))
+	fmt.Printf("of who reached 8 in ten periods in %.2f\n", t.Again(9, evt.Bin(8), 10))
 	// Output:
-	// raw p 1e-9, honest p 9e-06
-	// one in a million: raw p 1e-11
+	// by the model's word a score of 9 is reached in a share of 2e-07
+	// by 10000 periods in 6e-03, 18 in 3e-05
+	// of who reached 8 in ten periods in 0.06
 }
 
-var levels = []float64{1e-1, 1e-2, 1e-3, 1e-4}
-
-type world struct {
-	name string
-	draw func(*rand.Rand) float64
+// shapes are raw scores of benign periods as detectors give them: most days say nothing, and the tail is heavier
+// or lighter than the models think.
+var shapes = map[string]func(*rand.Rand) float64{
+	"as the models say":  func(r *rand.Rand) float64 { return r.ExpFloat64()/math.Ln10 + 1.5 },
+	"heavier":            func(r *rand.Rand) float64 { return 1.4 * r.ExpFloat64() },
+	"mostly silent":      func(r *rand.Rand) float64 { return max(0, 2*r.ExpFloat64()-3) },
+	"a sum of few looks": func(r *rand.Rand) float64 { return 0.6 * (r.ExpFloat64() + r.ExpFloat64() + r.ExpFloat64()) },
 }
 
-var worlds = []world{
-	{"right", func(r *rand.Rand) float64 { return r.ExpFloat64() }},
-	{"too bold", func(r *rand.Rand) float64 { return 2.5 * r.ExpFloat64() }},
-	{"too shy", func(r *rand.Rand) float64 { return 0.4 * r.ExpFloat64() }},
-	{"heavy", func(r *rand.Rand) float64 { return (math.Pow(r.Float64(), -0.25) - 1) / 0.25 }},
-	{"mostly abstains", func(r *rand.Rand) float64 { return max(0, 2*r.ExpFloat64()-3) }},
-}
-
-func hits(t evt.Tail, w world, src *rand.Rand, n int) []float64 {
-	out := make([]float64, len(levels))
-	for range n {
-		l := t.LogSF(w.draw(src))
-		for i, x := range levels {
-			if l <= math.Log(x) {
-				out[i]++
-			}
-		}
+func learned(draw func(*rand.Rand) float64, days int, seed uint64) (*evt.Tail, *rand.Rand) {
+	r := rand.New(rand.NewPCG(seed, 7))
+	var t evt.Tail
+	for range days {
+		t.Learn(draw(r))
 	}
-	return out
+	return &t, r
 }
 
-// Learned from attack-free scores, p-values of new ones are honest to 1e-4 within a factor of two, trimmed of three.
-func TestCalibrated(t *testing.T) {
-	for _, trim := range []float64{0, 0.02} {
-		factor := 2.0
-		if trim > 0 {
-			factor = 3
-		}
-		for _, w := range worlds {
-			src := rand.New(rand.NewPCG(3, 4))
-			var sum [4]float64
-			const rounds, n = 8, 200_000
-			for range rounds {
-				var h evt.Histogram
-				for range 50_000 {
-					h.Learn(w.draw(src), 1)
-				}
-				for i, c := range hits(h.Fit(evt.Prior{Weight: 200, Contamination: trim}), w, src, n) {
-					sum[i] += c
+// On periods that it has not seen, P(p ≤ x) is about x.
+func TestPValuesAreHonest(t *testing.T) {
+	for name, draw := range shapes {
+		tail, r := learned(draw, 20_000, 1)
+		const n = 200_000
+		var below [4]int
+		for range n {
+			p := tail.SF(draw(r))
+			for i := range below {
+				if p <= math.Pow(10, -float64(i+1)) {
+					below[i]++
 				}
 			}
-			for i, x := range levels {
-				if r := sum[i] / (x * rounds * n); r < 1/factor && x < 0.1 || r > factor || x == 0.1 && r > 1.2 {
-					t.Errorf("%s, trimmed by %v: P(p <= %v) is %.2f times that", w.name, trim, x, r)
-				}
+		}
+		for i, c := range below {
+			x := math.Pow(10, -float64(i+1))
+			ratio := float64(c) / n / x
+			// A raw score of nothing has p = 1: where most days are silent there is nothing at the upper end.
+			if ratio > 2.5 || ratio < 0.4 && !(name == "mostly silent" && i == 0) {
+				t.Errorf("%s: P(p ≤ %g) is %.2f times that", name, x, ratio)
 			}
 		}
 	}
 }
 
-// Attacks of two percent of the scores, moderate or huge, change little.
-func TestAttacksDoNotHideAttacks(t *testing.T) {
-	for _, attack := range []float64{15, 60, 600} {
-		for _, w := range worlds[:2] {
-			src := rand.New(rand.NewPCG(5, 6))
-			var h, dirty evt.Histogram
-			for range 50_000 {
-				x := w.draw(src)
-				h.Learn(x, 1)
-				if src.Float64() < 0.02 {
-					x = attack * (0.8 + 0.4*src.Float64())
-				}
-				dirty.Learn(x, 1)
+// Attacks among the periods learned from do not raise what benign days are allowed.
+func TestAttacksAreNoPartOfTheTail(t *testing.T) {
+	for name, draw := range shapes {
+		clean, _ := learned(draw, 10_000, 2)
+		dirty, _ := learned(func(r *rand.Rand) float64 {
+			if r.Float64() < 0.005 {
+				return 10 + 90*r.Float64()
 			}
-			prior := evt.Prior{Weight: 200, Contamination: 0.03}
-			clean, fit, naive := h.Fit(prior), dirty.Fit(prior), dirty.Fit(evt.Prior{Weight: 200})
-			if a, b := clean.Quantile(1e-4), fit.Quantile(1e-4); b > 1.5*a || b < a/1.5 {
-				t.Errorf("%s, attacks of %v: the 1e-4 quantile goes from %.1f to %.1f", w.name, attack, a, b)
-			}
-			if attack >= 60 && naive.Quantile(1e-4) < 2*clean.Quantile(1e-4) {
-				t.Errorf("%s: without trimming attacks of %v do no harm, so this test shows nothing", w.name, attack)
-			}
-			if p := math.Exp(fit.LogSF(attack)); attack >= 60 && p > 1e-6 {
-				t.Errorf("%s: an attack of %v has p = %v", w.name, attack, p)
+			return draw(r)
+		}, 10_000, 2)
+		for raw := 4.0; raw < 12; raw++ {
+			// The tail's scale may move a little, and a little of the scale is much far out.
+			if a, b := math.Log10(clean.SF(raw)), math.Log10(dirty.SF(raw)); b-a > 0.2*-a+0.3 {
+				t.Errorf("%s: attacks on one period in 200 raise P(%g) from 10^%.2f to 10^%.2f", name, raw, a, b)
 			}
 		}
 	}
 }
 
-func TestLittleDataIsThePrior(t *testing.T) {
-	var h evt.Histogram
-	for n, src := 0, rand.New(rand.NewPCG(7, 8)); n < 30; n++ {
-		f := h.Fit(evt.Prior{Weight: 200})
-		for _, s := range []float64{1, 5, 10} {
-			if l := f.LogSF(s); math.Abs(l+s) > 0.4*s {
-				t.Fatalf("after %d scores, %v has ln p = %v", n, s, l)
-			}
-		}
-		if l := f.LogSF(100); l > -20 {
-			t.Fatalf("after %d scores, 100 has ln p = %v", n, l)
-		}
-		h.Learn(src.ExpFloat64(), 1)
-	}
-}
-
-func TestTailFalls(t *testing.T) {
+func TestHigherScoresAreRarer(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
-		var h evt.Histogram
-		src := rand.New(rand.NewPCG(rapid.Uint64().Draw(t, "seed"), 1))
-		scale, shape := rapid.Float64Range(0.01, 20).Draw(t, "scale"), rapid.Float64Range(0.01, 1).Draw(t, "shape")
-		for range rapid.IntRange(0, 3000).Draw(t, "n") {
-			h.Learn(scale*(math.Pow(src.Float64(), -shape)-1)/shape, 1)
+		var tail evt.Tail
+		for _, raw := range rapid.SliceOfN(rapid.Float64Range(0, 60), 0, 400).Draw(t, "days") {
+			tail.Learn(raw)
 		}
-		f := h.Fit(evt.Prior{Weight: 200, Contamination: rapid.SampledFrom([]float64{0, 0.01, 0.05}).Draw(t, "trim")})
-		before := 0.0
-		for s := 0.0; s < 700; s = s*1.05 + 0.01 {
-			l := f.LogSF(s)
-			if math.IsNaN(l) || math.IsInf(l, 0) || l > before+1e-5 {
-				t.Fatalf("ln P(score >= %v) = %v after %v: %+v", s, l, before, f)
+		before := 1.0
+		for raw := 0.0; raw < 80; raw += 0.1 {
+			p := tail.SF(raw)
+			if !(p >= 0 && p <= before*(1+1e-9)) {
+				t.Fatalf("P(%.1f) = %g after %g", raw, p, before)
 			}
-			before = l
-		}
-		p := rapid.Float64Range(1e-9, 0.5).Draw(t, "p")
-		if l := f.LogSF(f.Quantile(p)); l > math.Log(p)+1e-4 {
-			t.Fatalf("the quantile of %v has ln p %v", p, l)
+			before = p
 		}
 	})
 }
 
-func TestMergeForgetAndSnapshot(t *testing.T) {
+func TestNothingLearnedIsTheModelsWord(t *testing.T) {
+	var tail evt.Tail
+	if p := tail.SF(3); p < 0.1 || p > 0.3 {
+		t.Errorf("a probability of 1e-3 in some two hundred looks gives %g", p)
+	}
+	if p := tail.SF(12); p < 1e-10 || p > 1e-9 {
+		t.Errorf("a probability of 1e-12 in some two hundred looks gives %g", p)
+	}
+}
+
+// Early periods, of when everything was new, are forgotten once later ones outweigh them.
+func TestWhatWasEarlyIsForgotten(t *testing.T) {
+	r := rand.New(rand.NewPCG(3, 3))
+	var with, without evt.Tail
+	for range 300 {
+		with.LearnEarly(20 * r.Float64())
+	}
+	for range 3000 {
+		raw := r.ExpFloat64()
+		with.Learn(raw)
+		without.Learn(raw)
+	}
+	if a, b := with.SF(6), without.SF(6); math.Abs(math.Log10(a/b)) > 0.2 {
+		t.Errorf("P(6) is %g with a wild beginning, %g without", a, b)
+	}
+	if with.Weight() != without.Weight() {
+		t.Errorf("%g periods are known, %g with the early ones forgotten", without.Weight(), with.Weight())
+	}
+}
+
+func TestStateRoundTrip(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
-		scores := rapid.SliceOf(rapid.Float64Range(-1, 2000)).Draw(t, "scores")
-		cut := rapid.IntRange(0, len(scores)).Draw(t, "cut")
-		var all, a, b, back evt.Histogram
-		for i, s := range scores {
-			all.Learn(s, 1)
-			if i < cut {
-				a.Learn(s, 1)
+		days := rapid.SliceOfN(rapid.Float64Range(0, 60), 0, 300).Draw(t, "days")
+		early := rapid.IntRange(0, 100).Draw(t, "early")
+		var a, b evt.Tail
+		for i, raw := range days {
+			if i < early {
+				a.LearnEarly(raw)
 			} else {
-				b.Learn(s, 1)
+				a.Learn(raw)
 			}
 		}
-		a.Merge(&b)
-		if a != all {
-			t.Fatal("two halves are not the whole")
+		state := a.Append([]byte("x"))[1:]
+		rest, err := b.Decode(append(state, 42))
+		if err != nil || len(rest) != 1 || a != b {
+			t.Fatalf("it is not what it was: %v, %d bytes are left", err, len(rest))
 		}
-		rest, err := back.Decode(append(a.Append(nil), 9))
-		if err != nil || len(rest) != 1 || back != a {
-			t.Fatalf("round trip: %v, %d left", err, len(rest))
-		}
-		a.Forget(0.5)
-		if math.Abs(float64(a.Total)-float64(len(scores))/2) > 1e-3*float64(len(scores)) {
-			t.Fatalf("half of %d is %v", len(scores), a.Total)
+		if n := rapid.IntRange(0, len(state)-1).Draw(t, "cut"); n < len(state) {
+			if _, err := new(evt.Tail).Decode(state[:n]); err == nil {
+				t.Fatalf("a state cut to %d of %d bytes was accepted", n, len(state))
+			}
 		}
 	})
 }
 
-func TestWhatIsNoScore(t *testing.T) {
-	var h evt.Histogram
-	for _, s := range []float64{math.NaN(), math.Inf(1), math.Inf(-1), math.MaxFloat64, -5} {
-		h.Learn(s, 1)
+// Whoever is unlike the others exceeds what it showed before as seldom as that is said to happen.
+func TestASourcesOwnRecordIsHonest(t *testing.T) {
+	tail, r := learned(shapes["as the models say"], 20_000, 4)
+	for _, days := range []int{1, 5, 20} {
+		const n = 50_000
+		levels := []float64{0.1, 0.03, 0.003}
+		below := make([]int, len(levels))
+		for range n {
+			odd := 3 * r.Float64() // how much more this source shows every period
+			peak := 0.0
+			for range days {
+				peak = math.Max(peak, odd+shapes["as the models say"](r))
+			}
+			p := tail.Again(odd+shapes["as the models say"](r), evt.Bin(peak), days)
+			for i, x := range levels {
+				if p <= x {
+					below[i]++
+				}
+			}
+		}
+		for i, x := range levels {
+			if x >= 1/float64(days+1) {
+				continue // with so few days it never says more than that
+			}
+			if got := float64(below[i]) / n; got > 1.5*x || got < x/5 {
+				t.Errorf("%d days: P(p ≤ %v) = %v", days, x, got)
+			}
+		}
 	}
-	if h.Count[0] != 3 || h.Count[evt.Bins-1] != 2 {
-		t.Errorf("%v below, %v above", h.Count[0], h.Count[evt.Bins-1])
+}
+
+func TestFewAreOutstanding(t *testing.T) {
+	tail, r := learned(shapes["heavier"], 5000, 5)
+	n := 0
+	for range 5000 {
+		if tail.Outstanding(evt.Bin(shapes["heavier"](r))) {
+			n++
+		}
 	}
-	f := h.Fit(evt.Prior{Weight: 200})
-	if l := f.LogSF(math.NaN()); l != 0 {
-		t.Errorf("NaN has ln p %v", l)
+	if n < 50 || n > 250 {
+		t.Errorf("%d of 5000 days stand out", n)
+	}
+	var unknown evt.Tail
+	if unknown.Outstanding(255) {
+		t.Error("something stands out before anything is known")
+	}
+}
+
+// A tail that has learned a day and is not fitted yet says what the model says, not that anything is impossible.
+func TestATailThatIsNotFittedYetHasNoOpinion(t *testing.T) {
+	var tail evt.Tail
+	before := tail.SF(1.5)
+	for day := range 3 {
+		tail.Learn(0)
+		if p := tail.SF(1.5); p < before/10 {
+			t.Errorf("after %d days: P = %v, before any %v", day+1, p, before)
+		}
+	}
+}
+
+// Excesses that fall as those of a generalised Pareto distribution are honest when its shape is given.
+func TestAHeavyTailIsHonestWithItsShape(t *testing.T) {
+	draw := func(r *rand.Rand) float64 { return 0.5 / 0.2 * math.Expm1(0.2*r.ExpFloat64()) }
+	ratio := func(shape float64) float64 {
+		r := rand.New(rand.NewPCG(6, 7))
+		tail := evt.Tail{Shape: shape, Heavy: 100}
+		for range 20_000 {
+			tail.Learn(draw(r))
+		}
+		const n, x = 400_000, 1e-4
+		below := 0
+		for range n {
+			if tail.SF(draw(r)) <= x {
+				below++
+			}
+		}
+		return float64(below) / n / x
+	}
+	if with := ratio(0.2); with > 2.5 || with < 0.4 {
+		t.Errorf("P(p ≤ 1e-4) is %.2f times that", with)
+	}
+	if without := ratio(0); without < 3 {
+		t.Errorf("without the shape it is %.2f times that: this test shows nothing", without)
+	}
+}
+
+// With half of the memory more, what was learned before weighs half.
+func TestForgetsAtTheHalfLife(t *testing.T) {
+	var tail evt.Tail
+	for range evt.Memory {
+		tail.Learn(0.1)
+	}
+	for range evt.Memory / 2 {
+		tail.Learn(0.6)
+	}
+	if w := tail.Weight(); w != evt.Memory {
+		t.Errorf("%v periods weigh, at most %v do", w, evt.Memory)
+	}
+	if p := tail.SF(0.5); math.Abs(p-0.5) > 0.01 {
+		t.Errorf("the share of what is new is %v, want a half", p)
 	}
 }
 
 func FuzzDecode(f *testing.F) {
-	var h evt.Histogram
-	h.Learn(3, 1)
-	h.Learn(300, 2)
-	f.Add(h.Append(nil))
+	var tail evt.Tail
+	tail.Learn(3)
+	tail.LearnEarly(30)
+	f.Add(tail.Append(nil))
 	f.Fuzz(func(t *testing.T, b []byte) {
-		var h evt.Histogram
-		if _, err := h.Decode(b); err == nil {
-			f := h.Fit(evt.Prior{Weight: 200, Contamination: 0.02})
-			if l := f.LogSF(5); math.IsNaN(l) || l > 1e-6 {
-				t.Fatalf("ln p = %v", l)
-			}
+		var tail evt.Tail
+		if rest, err := tail.Decode(b); err == nil && len(rest) >= len(b) {
+			t.Fatalf("%d bytes are left of %d", len(rest), len(b))
 		}
 	})
 }
 
+func filled() *evt.Tail {
+	t, _ := learned(shapes["heavier"], 50_000, 9)
+	return t
+}
+
 func BenchmarkLearn(b *testing.B) {
-	var h evt.Histogram
-	for b.Loop() {
-		h.Learn(3.3, 1)
+	t := filled()
+	b.ReportAllocs()
+	for i := 0; b.Loop(); i++ {
+		t.Learn(float64(i % 4))
 	}
 }
 
-func filled() *evt.Histogram {
-	var h evt.Histogram
-	src := rand.New(rand.NewPCG(9, 10))
-	for range 50_000 {
-		h.Learn(2*src.ExpFloat64(), 1)
-	}
-	return &h
-}
-
-func BenchmarkFit(b *testing.B) {
-	h := filled()
-	for b.Loop() {
-		h.Fit(evt.Prior{Weight: 200, Contamination: 0.02})
-	}
-}
-
-func BenchmarkLogSF(b *testing.B) {
-	f := filled().Fit(evt.Prior{Weight: 200})
-	for b.Loop() {
-		f.LogSF(30)
+func BenchmarkSF(b *testing.B) {
+	t := filled()
+	b.ReportAllocs()
+	for i := 0; b.Loop(); i++ {
+		t.SF(1 + float64(i%8))
 	}
 }

@@ -148,5 +148,21 @@ func (s LogNormal) BandAt(t float64) (lower, upper float64) {
 	return math.Exp(float64(s.Mean) - half), math.Exp(float64(s.Mean) + half)
 }
 
+// leastLogVariance is how much the logarithm of a sum of sizes varies at least.
+const leastLogVariance = 0.25
+
+// Predict is the mean and variance of the next logarithm when n before it had these, the uncertainty of the mean
+// included: for amounts of whole windows, whose moments are learned as those of counts are (package rate).
+func Predict(n, mean, variance float64) (m, v float64) {
+	v = math.Max(variance, leastLogVariance)
+	return mean, v + v/math.Max(n, 1)
+}
+
+// Natural is the mean and variance of a size when those of its logarithm, ln(1+x), are given.
+func Natural(mean, variance float64) (m, v float64) {
+	m = math.Expm1(mean)
+	return m, math.Expm1(math.Min(variance, 4)) * (m + 1) * (m + 1)
+}
+
 // Median is the expected size.
 func (s LogNormal) Median() float64 { return math.Exp(float64(s.Mean)) }

@@ -187,3 +187,26 @@ func BenchmarkLogSF(b *testing.B) {
 		s.LogSF(1e6)
 	}
 }
+
+// A window's amount whose logarithm is normal has the moments that are said of it, and so has the next one's logarithm.
+func TestMomentsOfAmounts(t *testing.T) {
+	src := rand.New(rand.NewPCG(11, 12))
+	const n = 400_000
+	sum, square := 0.0, 0.0
+	for range n {
+		x := math.Expm1(5 + 0.5*src.NormFloat64())
+		sum += x
+		square += x * x
+	}
+	mean, variance := magnitude.Natural(5, 0.25)
+	// The median stands for the mean: what is usual, not what is so on average.
+	if got := sum / n; got < mean || got > 1.2*mean {
+		t.Errorf("mean %v, median %v", got, mean)
+	}
+	if got := square/n - sum/n*sum/n; got < variance || got > 1.5*variance {
+		t.Errorf("variance %v, about the median's %v", got, variance)
+	}
+	if m, v := magnitude.Predict(4, 5, 1); m != 5 || v != 1.25 {
+		t.Errorf("after four sizes with 5 and 1 the next has %v and %v", m, v)
+	}
+}

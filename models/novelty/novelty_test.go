@@ -12,23 +12,19 @@ import (
 )
 
 func Example() {
-	prior := novelty.Prior{Concentration: 1, Discount: 0.1}
-	// An agent calls "payments". It never did in 4,000 calls to 6 services; its cohort did twice in 90,000 calls to
-	// 14 services.
-	fleet := prior.LogSF(novelty.Seen{Value: 3_000, Total: 2_000_000, Distinct: 180}, 0)
-	cohort := prior.LogSF(novelty.Seen{Value: 2, Total: 90_000, Distinct: 14}, fleet)
-	agent := prior.LogSF(novelty.Seen{Value: 0, Total: 4_000, Distinct: 6}, cohort)
-	fmt.Printf("p = %.0e\n", math.Exp(agent))
+	prior := novelty.Prior{Concentration: 0.5, Discount: 0.5}
+	// An agent takes up a service that none of its cohort's has, by 240 agents' uses of 14 services; two of the fleet's have.
+	fleet := prior.Next(novelty.Seen{Value: 2, Total: 9_000, Distinct: 180}, 0.01)
+	cohort := prior.Next(novelty.Seen{Value: 0, Total: 240, Distinct: 14}, fleet)
+	fmt.Printf("p = %.0e\n", cohort)
 
-	// Now 30 of its cohort's 100 members took it up today.
-	fmt.Printf("p = %.1f\n", math.Exp(novelty.Shared(agent, 30, 100)))
-
-	// Three new services in its next ten calls.
-	fmt.Printf("p = %.0e\n", math.Exp(prior.LogNew(novelty.Seen{Total: 4_000, Distinct: 6}, 3, 10)))
+	// One that 30 of its cohort's 100 members have, and one that nobody anywhere has.
+	fmt.Printf("p = %.2f, by %.1f of the members\n", prior.Next(novelty.Seen{Value: 30, Total: 240, Distinct: 14}, fleet), novelty.Shared(30, 100))
+	fmt.Printf("p = %.0e\n", prior.Next(novelty.Seen{Total: 240, Distinct: 14}, prior.Next(novelty.Seen{Total: 9_000, Distinct: 180}, 0.01)))
 	// Output:
-	// p = 1e-07
-	// p = 0.3
-	// p = 3e-08
+	// p = 8e-06
+	// p = 0.12, by 0.3 of the members
+	// p = 3e-06
 }
 
 // process draws from a Pitman–Yor process; a value that its own level has not had comes from next.
@@ -67,98 +63,79 @@ func urn(prior novelty.Prior, next func() int) *process {
 	return &process{prior: prior, counts: map[int]float64{}, next: next}
 }
 
-// An agent draws under a cohort. The p-values of its draws must never be too small, down to 1e-4, and the
-// probabilities of a new value must add up to no less than the number of new values (what comes from above may be
-// nothing new).
-func TestHonestUnderItsOwnProcess(t *testing.T) {
-	src := rand.New(rand.NewPCG(1, 2))
-	levels := []float64{1e-1, 1e-2, 1e-3, 1e-4}
-	hits := make([]float64, len(levels))
-	var n, fresh, expected float64
-	for range 200 {
-		top := 0
-		cohort := urn(novelty.Prior{Concentration: 3, Discount: 0.3}, func() int { top++; return top })
-		for range 300 {
-			cohort.draw(src)
-		}
-		agent := urn(novelty.Prior{Concentration: 2, Discount: 0.2}, func() int { return cohort.draw(src) })
-		for range 2000 {
-			before, above := agent.total, cohort.total
-			p := agent.prior.New(agent.seen(0))
-			agentNew := novelty.Seen{Total: before, Distinct: float64(len(agent.counts))}
-			cohortNew := novelty.Seen{Total: above, Distinct: float64(len(cohort.counts))}
-			v := agent.draw(src)
-			agentNew.Value = agent.counts[v] - 1
-			cohortNew.Value = cohort.counts[v]
-			if cohort.total > above {
-				cohortNew.Value--
-			}
-			if before < 20 {
-				continue
-			}
-			n++
-			expected += p
-			if agentNew.Value == 0 {
-				fresh++
-			}
-			log := agent.prior.LogSF(agentNew, cohort.prior.LogSF(cohortNew, 0))
-			for i, x := range levels {
-				if log <= math.Log(x) {
-					hits[i]++
-				}
-			}
-		}
-	}
-	if fresh > expected {
-		t.Errorf("%v new values, at most %v predicted", fresh, expected)
-	}
-	for i, x := range levels {
-		if want := x * n; hits[i] > want+4*math.Sqrt(want) {
-			t.Errorf("P(p <= %v): %v of %v", x, hits[i], n)
-		}
-	}
-	if hits[1] == 0 || hits[2] == 0 {
-		t.Errorf("never surprised: %v", hits)
-	}
-}
-
-func TestNewInManyDraws(t *testing.T) {
-	src := rand.New(rand.NewPCG(3, 4))
-	for _, prior := range []novelty.Prior{{Concentration: 2}, {Concentration: 1, Discount: 0.5}} {
-		levels := []float64{1e-1, 1e-2, 1e-3, 1e-4}
+// What a process is said to draw next it draws as often as is said, be it new or one of its values.
+func TestCalibrated(t *testing.T) {
+	for _, prior := range []novelty.Prior{{Concentration: 3}, {Concentration: 0.5, Discount: 0.5}, {Concentration: 2, Discount: 0.2}} {
+		src := rand.New(rand.NewPCG(1, 2))
+		levels := []float64{1e-1, 1e-2, 1e-3}
 		hits := make([]float64, len(levels))
-		var sum, expected float64
-		const n = 20_000
-		for range n {
+		var n, fresh, newExpected, first, firstExpected float64
+		for range 400 {
 			top := 0
 			u := urn(prior, func() int { top++; return top })
-			for range 60 {
-				u.draw(src)
-			}
-			before := u.seen(0)
-			for range 40 {
-				u.draw(src)
-			}
-			k := float64(len(u.counts)) - before.Distinct
-			sum += k
-			expected += prior.ExpectNew(before, 40)
-			for i, x := range levels {
-				if prior.LogNew(before, k, 40) <= math.Log(x) {
-					hits[i]++
+			for range 1500 {
+				isNew, isFirst := prior.New(u.seen(0)), prior.Next(u.seen(1), 0)
+				before := len(u.counts)
+				v := u.draw(src)
+				n++
+				newExpected += isNew
+				if before == 0 {
+					fresh++
+					continue
+				}
+				firstExpected += isFirst
+				if v == 1 {
+					first++
+				}
+				if len(u.counts) == before {
+					continue
+				}
+				fresh++
+				for i, x := range levels {
+					if isNew <= x {
+						hits[i]++
+					}
 				}
 			}
 		}
-		if math.Abs(sum-expected) > 0.05*expected {
-			t.Errorf("%+v: %v new values, %v predicted", prior, sum, expected)
+		if math.Abs(fresh-newExpected) > 4*math.Sqrt(newExpected) {
+			t.Errorf("%+v: %v new values, %.0f predicted", prior, fresh, newExpected)
+		}
+		if math.Abs(first-firstExpected) > 5*math.Sqrt(firstExpected) {
+			t.Errorf("%+v: %v draws of the first value, %.0f predicted", prior, first, firstExpected)
 		}
 		for i, x := range levels {
 			if want := x * n; hits[i] > want+4*math.Sqrt(want) {
 				t.Errorf("%+v: P(p <= %v): %v of %v", prior, x, hits[i], n)
 			}
 		}
-		if hits[0] < 0.01*n {
-			t.Errorf("%+v: only %v of %v p-values under 0.1", prior, hits[0], n)
+		if hits[0] == 0 {
+			t.Errorf("%+v: never surprised", prior)
 		}
+	}
+}
+
+// A group draws under a wider one. What comes from above may be nothing new, so that new values are at most as many as is said.
+func TestHonestUnderAParent(t *testing.T) {
+	src := rand.New(rand.NewPCG(3, 4))
+	var fresh, expected float64
+	for range 200 {
+		top := 0
+		wide := urn(novelty.Prior{Concentration: 3, Discount: 0.3}, func() int { top++; return top })
+		for range 300 {
+			wide.draw(src)
+		}
+		group := urn(novelty.Prior{Concentration: 2, Discount: 0.2}, func() int { return wide.draw(src) })
+		for range 2000 {
+			expected += group.prior.New(group.seen(0))
+			before := len(group.counts)
+			if group.draw(src); len(group.counts) > before {
+				fresh++
+			}
+		}
+	}
+	if fresh > expected || fresh < expected/4 {
+		t.Errorf("%v new values, at most %v predicted", fresh, expected)
 	}
 }
 
@@ -180,52 +157,42 @@ func TestProbabilities(t *testing.T) {
 		if math.Abs(sum-1) > 1e-9 {
 			t.Fatalf("probabilities add up to %v", sum)
 		}
-		// The rarer, the more surprising; and never seen is the most.
-		above := rapid.Float64Range(-50, 0).Draw(t, "above")
-		before := p.LogSF(s, above)
-		for c := 1.0; c < s.Total; c *= 2 {
+		// The rarer, here and above, the more surprising; and never seen is the most.
+		above := rapid.Float64Range(0, 1).Draw(t, "above")
+		before := p.Next(s, above)
+		if lower := p.Next(s, above/2); lower > before || before > p.New(s)*(1+1e-12) || p.New(s) > 1 {
+			t.Fatalf("never seen: %v, %v with half of that above, new with %v", before, lower, p.New(s))
+		}
+		for c := 1.0; c+s.Distinct-1 <= s.Total; c *= 2 {
 			v := s
 			v.Value = c
-			now := p.LogSF(v, above)
-			if now < before-1e-12 || now > 0 {
-				t.Fatalf("seen %v times: ln p = %v after %v", c, now, before)
+			now := p.Next(v, above)
+			if now < before*(1-1e-12) || now > 1+1e-12 {
+				t.Fatalf("seen %v times: p = %v after %v", c, now, before)
 			}
 			before = now
 		}
-		was := 0.0
-		for k := 0.0; k <= 50; k++ {
-			l := p.LogNew(s, k, 50)
-			if math.IsNaN(l) || l > was+1e-7 {
-				t.Fatalf("ln P(K >= %v) = %v after %v", k, l, was)
-			}
-			was = l
-		}
-		if e := novelty.Shared(above, rapid.Float64Range(0, 50).Draw(t, "adopters"), 100); e < above || e > 0 {
-			t.Fatalf("shared: %v of %v", e, above)
+		members := rapid.Float64Range(1, 1000).Draw(t, "members")
+		if all, none := novelty.Shared(members, members), novelty.Shared(0, members); all >= 1 || all < 0.5 || none != 0 {
+			t.Fatalf("what all of %v have has %v, what none has %v", members, all, none)
 		}
 	})
 }
 
 func TestNothingSeenIsNoSurprise(t *testing.T) {
-	p := novelty.Prior{Concentration: 1}
-	if l := p.LogSF(novelty.Seen{}, 0); l != 0 {
-		t.Errorf("the first value of all has ln p = %v", l)
+	p := novelty.Prior{Concentration: 1, Discount: 0.5}
+	if got := p.New(novelty.Seen{}); got != 1 {
+		t.Errorf("the first value of all is new with p = %v", got)
 	}
-	if l := p.LogNew(novelty.Seen{}, 10, 10); l != 0 {
-		t.Errorf("ten new values of a newcomer have ln p = %v", l)
-	}
-}
-
-func BenchmarkLogSF(b *testing.B) {
-	p := novelty.Prior{Concentration: 1, Discount: 0.1}
-	for b.Loop() {
-		p.LogSF(novelty.Seen{Total: 4000, Distinct: 6}, p.LogSF(novelty.Seen{Value: 2, Total: 90_000, Distinct: 14}, 0))
+	if got := p.Next(novelty.Seen{}, 0.25); got != 0.25 {
+		t.Errorf("a group that has shown nothing gives p = %v, the wider one 0.25", got)
 	}
 }
 
-func BenchmarkLogNew(b *testing.B) {
-	p := novelty.Prior{Concentration: 1, Discount: 0.1}
+func BenchmarkNext(b *testing.B) {
+	p := novelty.Prior{Concentration: 0.5, Discount: 0.5}
+	b.ReportAllocs()
 	for b.Loop() {
-		p.LogNew(novelty.Seen{Total: 4000, Distinct: 6}, 3, 10)
+		p.Next(novelty.Seen{Total: 240, Distinct: 14}, p.Next(novelty.Seen{Value: 2, Total: 9_000, Distinct: 180}, 0.01))
 	}
 }

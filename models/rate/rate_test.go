@@ -1,74 +1,73 @@
 package rate_test
 
 import (
+	"encoding/binary"
 	"fmt"
 	"math"
 	"math/rand/v2"
 	"testing"
 	"time"
 
-	"gonum.org/v1/gonum/mathext"
 	"gonum.org/v1/gonum/stat/distuv"
 	"pgregory.net/rapid"
 
 	"github.com/astray-dev/astray/models/rate"
+	"github.com/astray-dev/astray/models/tail"
 )
 
 func Example() {
-	// The agent's cohort reads 100 profiles an hour; members differ by a factor of about e.
-	cohort := rate.Gamma{Shape: 50_000, Exposure: 500 * 3600}
-	var agent rate.Gamma
-	agent.Learn(42, 3*3600, 1) // its own first three hours
-
-	now := agent.Under(cohort, 1)
-	lower, upper := now.Band(0.95, 1200, 1)
-	fmt.Printf("next 20 min: %.1f (95 %%: %v to %v)\n", now.Mean()*1200, lower, upper)
-	fmt.Printf("P(310 or more) = 1e%.0f\n", now.LogSF(310, 1200, 1)/math.Ln10)
+	// The agent's cohort reads 20 profiles in a window, give or take; the agent has three windows of its own.
+	cohort := rate.Moments{N: 2000, Mean: 20, Var: 400}
+	var agent rate.Moments
+	for _, reads := range []float32{9, 14, 11} {
+		agent.N++
+		rate.Learn(&agent.Mean, &agent.Var, reads, 1/agent.N)
+	}
+	for _, m := range []rate.Moments{agent, cohort, agent.Under(cohort, 6)} {
+		mean, variance := m.Predict()
+		fmt.Printf("%.1f ± %.1f, P(310 or more) = 1e%.0f\n", mean, math.Sqrt(variance), tail.CountLogSF(310, mean, variance)/math.Ln10)
+	}
+	// A key turns up in a new network on 2 of 40 days, in its cohort on one in a hundred.
+	fmt.Printf("%.3f a day\n", rate.Mean(2, 40, 0.01, 5))
 	// Output:
-	// next 20 min: 4.8 (95 %: 1 to 11)
-	// P(310 or more) = 1e-258
+	// 11.5 ± 3.9, P(310 or more) = 1e-144
+	// 20.0 ± 20.0, P(310 or more) = 1e-7
+	// 17.2 ± 17.8, P(310 or more) = 1e-8
+	// 0.046 a day
 }
 
-func TestPredictiveIsTheNegativeBinomial(t *testing.T) {
-	rapid.Check(t, func(t *rapid.T) {
-		g := rate.Gamma{Shape: rapid.Float32Range(0.5, 500).Draw(t, "shape"), Exposure: rapid.Float32Range(1, 1e5).Draw(t, "exposure")}
-		w := rapid.Float64Range(0.1, 1e4).Draw(t, "window")
-		k := float64(rapid.IntRange(1, 500).Draw(t, "k"))
-		want := mathext.RegIncBeta(k, float64(g.Shape), w/(w+float64(g.Exposure)))
-		if want < 1e-10 {
-			return
-		}
-		if got := math.Exp(g.LogSF(k, w, 1)); math.Abs(got-want) > 1e-4*want {
-			t.Fatalf("%v, gonum's incomplete beta %v", got, want)
-		}
-	})
+// learned is the moments of n windows that are drawn.
+func learned(n int, draw func() float64) (m rate.Moments) {
+	for range n {
+		m.N++
+		rate.Learn(&m.Mean, &m.Var, float32(draw()), 1/m.N)
+	}
+	return m
 }
 
-// A rate is drawn from the cohort, a few windows of it are seen, the next is predicted. The p-value is smoothed
-// over the atoms of the count (a share u of the last), so it must be uniform.
+// An agent's rate is drawn from its cohort's, which makes the counts of a window negative binomial; a few windows of it are
+// seen, the next is predicted. The p-value is smoothed over the atoms of the count (a share u of the last). Two moments of a few
+// windows are not the truth: far out the p-value may be too small by as much as is allowed here.
 func TestCalibrated(t *testing.T) {
-	src := rand.New(rand.NewPCG(1, 2))
-	for _, clump := range []float64{1, 4} {
-		const n = 300_000
-		levels := []float64{1e-1, 1e-2, 1e-3, 1e-4}
+	levels := []float64{1e-1, 1e-2, 1e-3}
+	for _, c := range []struct {
+		windows int
+		most    [3]float64
+	}{{0, [3]float64{1.3, 1.5, 2.5}}, {5, [3]float64{1.3, 2, 4}}, {60, [3]float64{1.2, 1.5, 2.5}}} {
+		src := rand.New(rand.NewPCG(1, 2))
+		const n = 30_000
 		hits := make([]int, len(levels))
-		cohort := rate.Gamma{Shape: 4, Exposure: 2}
+		window := func(lambda float64) func() float64 {
+			return func() float64 { return distuv.Poisson{Lambda: lambda, Src: src}.Rand() }
+		}
+		member := distuv.Gamma{Alpha: 4, Beta: 0.5, Src: src}
+		cohort := learned(50_000, func() float64 { return window(member.Rand())() })
 		for range n {
-			lambda := distuv.Gamma{Alpha: 4, Beta: 2, Src: src}.Rand()
-			count := func(w float64) float64 { return clump * distuv.Poisson{Lambda: lambda * w / clump, Src: src}.Rand() }
-			var g rate.Gamma
-			for range 5 {
-				g.Learn(count(3), 3, 1)
-			}
-			g = g.Under(cohort, 4)
-			k := count(6)
-			var p float64
-			if clump == 1 {
-				lo, hi := math.Exp(g.LogSF(k+1, 6, 1)), math.Exp(g.LogSF(k, 6, 1))
-				p = lo + src.Float64()*(hi-lo)
-			} else {
-				p = math.Exp(g.LogSF(k, 6, clump))
-			}
+			draw := window(member.Rand())
+			mean, variance := learned(c.windows, draw).Under(cohort, 6).Predict()
+			k := draw()
+			lo, hi := math.Exp(tail.CountLogSF(k+1, mean, variance)), math.Exp(tail.CountLogSF(k, mean, variance))
+			p := lo + src.Float64()*(hi-lo)
 			for i, x := range levels {
 				if p <= x {
 					hits[i]++
@@ -77,13 +76,8 @@ func TestCalibrated(t *testing.T) {
 		}
 		for i, x := range levels {
 			want := x * n
-			// A clumped count is not a negative binomial: it must be honest, and not wasteful.
-			low, high := want-5*math.Sqrt(want), want+5*math.Sqrt(want)
-			if clump > 1 {
-				low, high = want/8, want*1.5
-			}
-			if got := float64(hits[i]); got < low || got > high {
-				t.Errorf("clumps of %v: P(p <= %v): %v of %v, expected %v", clump, x, got, n, want)
+			if got := float64(hits[i]); got < want/20-4*math.Sqrt(want) || got > c.most[i]*want+4*math.Sqrt(want) {
+				t.Errorf("%d windows: P(p <= %v): %v of %v, expected %v", c.windows, x, got, n, want)
 			}
 		}
 	}
@@ -91,11 +85,12 @@ func TestCalibrated(t *testing.T) {
 
 func TestTailFalls(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
-		g := rate.Gamma{Shape: rapid.Float32Range(0.01, 1e5).Draw(t, "shape"), Exposure: rapid.Float32Range(0.01, 1e7).Draw(t, "exposure")}
-		w, phi := rapid.Float64Range(1, 1e5).Draw(t, "window"), rapid.Float64Range(0.5, 50).Draw(t, "dispersion")
+		m := rate.Moments{N: rapid.Float32Range(0, 1e4).Draw(t, "n"), Mean: rapid.Float32Range(0, 1e5).Draw(t, "mean")}
+		m.Var = m.Mean * rapid.Float32Range(0, 100).Draw(t, "dispersion")
+		mean, variance := m.Predict()
 		before := 0.0
-		for k := 0.0; k < 1e6; k = 1.5*k + 1 {
-			p := g.LogSF(k, w, phi)
+		for k := 0.0; k < 1e6; k = math.Floor(1.5*k) + 1 {
+			p := tail.CountLogSF(k, mean, variance)
 			if math.IsNaN(p) || p > before+1e-9 {
 				t.Fatalf("ln P(X >= %v) = %v after %v", k, p, before)
 			}
@@ -104,54 +99,86 @@ func TestTailFalls(t *testing.T) {
 	})
 }
 
+// A memory of so many windows fades at that rate, and settles on what it is shown.
 func TestForgetsAtTheHalfLife(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
-		half := rapid.Float64Range(1, 1e6).Draw(t, "half-life")
-		g := rate.Gamma{Shape: 1000, Exposure: 500}
-		steps := rapid.IntRange(1, 20).Draw(t, "steps")
-		for range steps {
-			g.Learn(0, 0, rate.Keep(half/float64(steps), half))
+		memory := float32(rapid.IntRange(10, 2000).Draw(t, "memory"))
+		m := rate.Moments{Mean: 50, Var: 4}
+		half := int(math.Round(math.Ln2 / -math.Log1p(-1/float64(memory))))
+		for range half {
+			rate.Learn(&m.Mean, &m.Var, 150, 1/memory)
 		}
-		if math.Abs(float64(g.Shape)-500) > 0.01 || math.Abs(g.Mean()-2) > 1e-5 {
-			t.Fatalf("after one half-life: %+v", g)
+		if m.Mean < 95 || m.Mean > 105 {
+			t.Fatalf("after the half-life the mean is %v, half the way is 100", m.Mean)
 		}
 	})
 }
 
-func TestUnderMovesFromParentToSelf(t *testing.T) {
-	parent := rate.Gamma{Shape: 1e6, Exposure: 1e5}
-	var g rate.Gamma
-	if m := g.Under(parent, 2).Mean(); math.Abs(m-10) > 1e-5 {
-		t.Errorf("a newcomer expects %v, its cohort 10", m)
+// Windows learned by the dozen are the same as those windows one by one.
+func TestMergeIsLearning(t *testing.T) {
+	rapid.Check(t, func(t *rapid.T) {
+		counts := rapid.SliceOfN(rapid.Float32Range(0, 1000), 2, 100).Draw(t, "counts")
+		cut := rapid.IntRange(1, len(counts)-1).Draw(t, "cut")
+		of := func(counts []float32) rate.Moments {
+			i := -1
+			return learned(len(counts), func() float64 { i++; return float64(counts[i]) })
+		}
+		all, a, b := of(counts), of(counts[:cut]), of(counts[cut:])
+		rate.Merge(&a.Mean, &a.Var, b.Mean, b.Var, b.N/(a.N+b.N))
+		if math.Abs(float64(a.Mean-all.Mean)) > 1e-3*(1+float64(all.Mean)) || math.Abs(float64(a.Var-all.Var)) > 1e-2*(1+float64(all.Var)) {
+			t.Fatalf("%v and %v", a, all)
+		}
+	})
+}
+
+// Whoever has a past is judged by it, whoever has none by its peers, and in between the uncertainty is the greater
+// for their difference.
+func TestUnderGoesFromPeersToOwn(t *testing.T) {
+	rapid.Check(t, func(t *rapid.T) {
+		own := rate.Moments{rapid.Float32Range(0, 500).Draw(t, "n"), rapid.Float32Range(0, 1000).Draw(t, "mean"), rapid.Float32Range(0, 1000).Draw(t, "variance")}
+		peers := rate.Moments{rapid.Float32Range(1, 500).Draw(t, "peers"), rapid.Float32Range(0, 1000).Draw(t, "their mean"), rapid.Float32Range(0, 1000).Draw(t, "their variance")}
+		m := own.Under(peers, 6)
+		lo, hi := min(own.Mean, peers.Mean), max(own.Mean, peers.Mean)
+		if m.Mean < lo*0.999-1e-3 || m.Mean > hi*1.001+1e-3 || m.Var < min(own.Var, peers.Var)*0.999-1e-3 {
+			t.Fatalf("%v and %v give %v", own, peers, m)
+		}
+		if none := (rate.Moments{}).Under(peers, 6); math.Abs(float64(none.Mean-peers.Mean)) > 1e-3 {
+			t.Fatalf("without a past it is %v, not %v", none, peers)
+		}
+		mean, variance := m.Predict()
+		if mean < float64(m.Mean) || variance < mean || math.IsNaN(variance) {
+			t.Fatalf("%v predicts %g ± %g: less certain than Poisson is a law", m, mean, variance)
+		}
+	})
+}
+
+// The posterior mean of a Poisson rate under its Gamma prior is as large as the rate in the mean, whatever was seen.
+func TestMeanIsThePosteriors(t *testing.T) {
+	src := rand.New(rand.NewPCG(7, 8))
+	const n = 200_000
+	sum, truth := map[float64]float64{}, map[float64]float64{}
+	for range n {
+		lambda := distuv.Gamma{Alpha: 2, Beta: 4, Src: src}.Rand() // mean 0.5, worth 4 days
+		k := math.Min(distuv.Poisson{Lambda: 10 * lambda, Src: src}.Rand(), 20)
+		sum[k] += rate.Mean(k, 10, 0.5, 4)
+		truth[k] += lambda
 	}
-	if s := g.Under(parent, 2).Shape; math.Abs(float64(s)-2) > 1e-5 {
-		t.Errorf("prior worth %v events, asked for 2", s)
-	}
-	g.Learn(1000, 1000, 1)
-	if m := g.Under(parent, 2).Mean(); m < 1 || m > 1.01 {
-		t.Errorf("with a long past of its own it expects %v", m)
+	for k, s := range sum {
+		if k < 20 && s > 500 && math.Abs(s/truth[k]-1) > 0.05 {
+			t.Errorf("after %v in ten days: the mean rate is %.3f times what it is said to be", k, truth[k]/s)
+		}
 	}
 }
 
-func TestDispersionIsFound(t *testing.T) {
-	src := rand.New(rand.NewPCG(3, 4))
-	for _, clump := range []float64{1, 3, 8} {
-		var d rate.Dispersion
-		pois := distuv.Poisson{Lambda: 20 / clump, Src: src}
-		for range 5000 {
-			d.Learn(clump*pois.Rand(), 20, 20, 0, 1)
-		}
-		if f := d.Factor(1, 5); f < 0.9*clump || f > 1.1*clump {
-			t.Errorf("clumps of %v: dispersion %v", clump, f)
-		}
+func TestSnapshotGoesRound(t *testing.T) {
+	a := rate.Moments{N: 3.5, Mean: 7, Var: 2}
+	bytes, err := binary.Append(nil, binary.LittleEndian, a)
+	if err != nil || len(bytes) != 12 {
+		t.Fatalf("%v, %d bytes", err, len(bytes))
 	}
-	var d rate.Dispersion
-	for range 100 {
-		d.Learn(20, 20, 20, 9, 1)
-	}
-	d.Learn(1e6, 20, 20, 9, 1)
-	if f := d.Factor(1, 5); f > 1.2 {
-		t.Errorf("one burst made the dispersion %v", f)
+	var b rate.Moments
+	if _, err := binary.Decode(bytes, binary.LittleEndian, &b); err != nil || a != b {
+		t.Fatalf("%v, %+v", err, b)
 	}
 }
 
@@ -223,16 +250,17 @@ func TestSeasonNeverLeavesItsHours(t *testing.T) {
 }
 
 func BenchmarkLearn(b *testing.B) {
-	var g rate.Gamma
+	var m rate.Moments
 	for b.Loop() {
-		g.Learn(1, 1, 0.999)
+		rate.Learn(&m.Mean, &m.Var, 3, 0.01)
 	}
 }
 
-func BenchmarkLogSF(b *testing.B) {
-	g := rate.Gamma{Shape: 14, Exposure: 1200}
+func BenchmarkPredict(b *testing.B) {
+	own, prior := rate.Moments{N: 12, Mean: 3, Var: 9}, rate.Moments{N: 900, Mean: 5, Var: 60}
+	b.ReportAllocs()
 	for b.Loop() {
-		g.LogSF(140, 1200, 1.5)
+		own.Under(prior, 6).Predict()
 	}
 }
 
