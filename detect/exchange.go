@@ -8,6 +8,8 @@ import (
 	"maps"
 	"math"
 	"slices"
+	"strings"
+	"unsafe"
 
 	"github.com/cespare/xxhash/v2"
 
@@ -155,8 +157,8 @@ func NewExchange(cfg Config, sources int, detectors ...Detector) *Exchange {
 
 // Observe takes a frame, in the event's content.
 func (x *Exchange) Observe(ev *event.Event) {
-	// What waits keeps its part of the copy alive.
-	if err := x.frame.Decode([]byte(ev.Content)); err != nil {
+	// A frame is only read. What waits of it keeps it alive.
+	if err := x.frame.Decode(unsafe.Slice(unsafe.StringData(ev.Content), len(ev.Content))); err != nil {
 		x.stats.Damaged++
 		return
 	}
@@ -245,6 +247,12 @@ func (x *Exchange) join(l *feature.Link) {
 		x.day = day
 	}
 	e.catchUp(l.Time)
+	// The name outlives the link's frame: it is the one that is kept already, or a copy.
+	if known := x.names[xxhash.Sum64String(l.AgentID)]; known == l.AgentID {
+		l.AgentID = known
+	} else {
+		l.AgentID = strings.Clone(l.AgentID)
+	}
 	v := e.store.Join(l)
 	k := v.Agent.Key
 	if e.tracks[k] == nil {
