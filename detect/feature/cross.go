@@ -16,7 +16,7 @@ func (s *Store) cross(v *View, a *Agent, ev *event.Event, sec int64, failed bool
 		s.link.Refs, s.link.Keys, s.link.Phrases = s.link.Refs[:0], s.link.Keys[:0], s.link.Phrases[:0]
 	}
 	if ev.Service != "" && ev.Service != "unknown" && !failed {
-		key := xxhash.Sum64String(ev.Service)*31 + xxhash.Sum64String(ev.Action)
+		key := s.hash.service*31 + s.hash.action
 		name := func() string { return ev.Action + " " + ev.Service }
 		var before uint32
 		v.Target, _, before = sh.touch(Target, key, a, sec, name)
@@ -26,12 +26,12 @@ func (s *Store) cross(v *View, a *Agent, ev *event.Event, sec int64, failed bool
 		}
 	}
 	if ev.Access == event.Write {
-		on := ev.Resource
+		on, h := ev.Resource, s.hash.resource
 		if ev.ReplyTo != "" {
-			on = ev.ReplyTo
+			on, h = ev.ReplyTo, xxhash.Sum64String(ev.ReplyTo)
 		}
 		if on != "" {
-			key := xxhash.Sum64String(on)*31 + xxhash.Sum64String(ev.Action)
+			key := h*31 + s.hash.action
 			name := func() string { return ev.Action + " " + on }
 			var before uint32
 			v.Object, _, before = sh.touch(Object, key, a, sec, name)
@@ -41,14 +41,14 @@ func (s *Store) cross(v *View, a *Agent, ev *event.Event, sec int64, failed bool
 		}
 	}
 	if ev.CredentialID != "" {
-		key := xxhash.Sum64String(ev.CredentialID)
+		key := s.hash.credential
 		before := s.useKey(v, a, key, sec, func() string { return strings.Clone(ev.CredentialID) })
 		if away && (v.OriginFresh || first(before, sec, Hour)) {
 			s.refer(Credential, key, ev.CredentialID)
 		}
 	}
 	if ev.SourceIP != "" {
-		key := xxhash.Sum64String(ev.SourceIP)
+		key := s.hash.source
 		var before uint32
 		v.Source, _, before = sh.touch(Source, key, a, sec, func() string { return strings.Clone(ev.SourceIP) })
 		if w := moved(v, a); v.Source != nil && w > 0 {
@@ -59,7 +59,7 @@ func (s *Store) cross(v *View, a *Agent, ev *event.Event, sec int64, failed bool
 		}
 	}
 	if ev.Destination != "" && v.DestinationSurprise >= surprising-1 {
-		key := xxhash.Sum64String(ev.Destination)
+		key := s.hash.destination
 		v.Drop, _, _ = sh.touch(Drop, key, a, sec, func() string { return strings.Clone(ev.Destination) })
 		if v.Drop != nil {
 			v.Converging = v.Drop.Members() - 1
@@ -89,7 +89,7 @@ func (s *Store) templates(v *View, a *Agent, ev *event.Event, sec int64) {
 	id := uint32(xxhash.Sum64String(ev.ID)>>32) | 1
 	object := uint32(0)
 	if ev.Resource != "" {
-		object = uint32(xxhash.Sum64String(ev.Resource)>>32) | 1
+		object = uint32(s.hash.resource>>32) | 1
 	}
 	reply := uint32(0)
 	if ev.ReplyTo != "" {

@@ -131,6 +131,10 @@ type Store struct {
 
 	agentBytes int64  // of the agents held
 	warm       uint64 // keeps the reads of Ahead from being left out
+	hashes     [block]hashes
+	ahead      []hashes // of hashes, those of events that were not counted yet
+	own        hashes   // of an event that Ahead was not told of
+	hash       *hashes  // of the event that is counted
 
 	exchange int // partitions of the exchange, 0 without
 	link     Link
@@ -201,8 +205,7 @@ func (s *Store) Now() int64 { return s.now }
 func (s *Store) Agent(id string) *Agent { return s.agents.get(xxhash.Sum64String(id)) }
 
 func (s *Store) agent(ev *event.Event) *Agent {
-	key := xxhash.Sum64String(ev.AgentID)
-	a := s.agents.get(key)
+	a := s.agents.get(s.hash.agent)
 	if a == nil {
 		a = newAgent(strings.Clone(ev.AgentID))
 		a.First = ev.Time
@@ -225,6 +228,7 @@ func (s *Store) agent(ev *event.Event) *Agent {
 
 // Update counts one event and returns the view of it, valid until the next Update.
 func (s *Store) Update(ev *event.Event) *View {
+	s.hash = s.hashed(ev)
 	a := s.agent(ev)
 	v := &s.view
 	*v = View{Event: ev, Agent: a, Fleet: s.fleet, Shared: s.shared, pause: -1}
@@ -278,7 +282,7 @@ func (s *Store) Update(ev *event.Event) *View {
 	}
 	fresh := false
 	if ev.Resource != "" {
-		h := xxhash.Sum64String(ev.Resource)
+		h := s.hash.resource
 		if ev.Access == event.Read {
 			before := a.resources.Touch(h, minute, maxResources)
 			fresh = before == 0
@@ -393,7 +397,7 @@ func (s *Store) keepTime(v *View, a *Agent, ev *event.Event, sec int64) {
 		a.Gap.age()
 		a.Acts.age()
 	}
-	h := xxhash.Sum64String(ev.Action) ^ xxhash.Sum64String(ev.Service)*3
+	h := s.hash.action ^ s.hash.service*3
 	v.Turns, v.NumTurns = a.Mix.turns(a.Mix.add(h), &a.Cohort.mixed)
 }
 
