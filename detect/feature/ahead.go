@@ -107,6 +107,34 @@ func (r *Recency) near(h uint64) uint64 {
 	return uint64(r.set(h)[0].key)
 }
 
+// aheadOf reads from memory what Join will look up for a link, a text's phrases above all, so that the waits overlap.
+func (s *Store) aheadOf(l *Link) {
+	var keys [maxRefs + maxTemplates + sketchBins]uint64
+	n := 0
+	for i := range l.Refs {
+		keys[n] = l.Refs[i].Kind.key(l.Refs[i].Key)
+		n++
+	}
+	for _, k := range l.Keys {
+		keys[n] = Template.key(k)
+		n++
+	}
+	for _, k := range l.Phrases {
+		keys[n] = Phrase.key(k)
+		n++
+	}
+	sum := uint64(0)
+	for _, k := range keys[:n] {
+		sum += s.shared.near(k)
+	}
+	for _, k := range keys[:n] {
+		if e := s.shared.entities.get(k); e != nil {
+			sum += uint64(e.Last) + uint64(e.members.used)
+		}
+	}
+	s.warm = sum
+}
+
 // near reads where a value that agents share is looked for.
 func (s *Shared) near(key uint64) (sum uint64) {
 	if n := len(s.entities.slots); n > 0 {
