@@ -261,7 +261,7 @@ func (e *Engine) raise(v *feature.View, t *track, c crossing) {
 	if o == nil {
 		at := stamp(now)
 		o = &episode{detector: c.detector, alert: alert.Alert{
-			ID: alertID(info.Name, id, now), Time: at, FirstSeen: at, EntityKind: kind, EntityID: id, Cohort: v.Agent.Cohort.Name,
+			ID: alertID(info.Name, id, now), Time: at, FirstSeen: at, EntityKind: kind, EntityID: id, Cohort: strings.Clone(v.Agent.Cohort.Name),
 			PValue: 1, BaselineVersion: "1", EventIDs: []string{},
 		}}
 		if c.entity != nil {

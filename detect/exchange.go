@@ -1,13 +1,14 @@
 package detect
 
 import (
-	"cmp"
 	"encoding/binary"
 	"errors"
 	"fmt"
 	"maps"
 	"math"
 	"slices"
+	"strings"
+	"unsafe"
 
 	"github.com/cespare/xxhash/v2"
 
@@ -78,69 +79,6 @@ type source struct {
 	sent      int64
 }
 
-// waitingLink is a link that is not counted yet.
-type waitingLink struct {
-	time, sent int64
-	source     int32
-	index      uint32
-	offset     int64
-	data       []byte
-}
-
-// waiting is a binary heap by event time, source and position. It is container/heap's, without a box for each link.
-type waiting []waitingLink
-
-func (a *waitingLink) before(b *waitingLink) bool {
-	if a.time != b.time {
-		return a.time < b.time
-	}
-	return cmp.Or(cmp.Compare(a.source, b.source), cmp.Compare(a.offset, b.offset), cmp.Compare(a.index, b.index)) < 0
-}
-
-func (w *waiting) push(x waitingLink) {
-	h := append(*w, x)
-	*w = h
-	i := len(h) - 1
-	for i > 0 {
-		up := (i - 1) / 2
-		if !x.before(&h[up]) {
-			break
-		}
-		h[i] = h[up]
-		i = up
-	}
-	h[i] = x
-}
-
-// pop takes the first link of a heap that has one.
-func (w *waiting) pop() waitingLink {
-	h := *w
-	first, last := h[0], h[len(h)-1]
-	h[len(h)-1] = waitingLink{}
-	h = h[:len(h)-1]
-	*w = h
-	if len(h) == 0 {
-		return first
-	}
-	i := 0
-	for {
-		down := 2*i + 1
-		if down >= len(h) {
-			break
-		}
-		if down+1 < len(h) && h[down+1].before(&h[down]) {
-			down++
-		}
-		if !h[down].before(&last) {
-			break
-		}
-		h[i] = h[down]
-		i = down
-	}
-	h[i] = last
-	return first
-}
-
 // NewExchange returns an exchange that has seen nothing yet, for that many partitions of events. detectors are all that
 // run on events, so that the budget is shared in the same way; those that look within agents are not asked.
 func NewExchange(cfg Config, sources int, detectors ...Detector) *Exchange {
@@ -155,8 +93,8 @@ func NewExchange(cfg Config, sources int, detectors ...Detector) *Exchange {
 
 // Observe takes a frame, in the event's content.
 func (x *Exchange) Observe(ev *event.Event) {
-	// What waits keeps its part of the copy alive.
-	if err := x.frame.Decode([]byte(ev.Content)); err != nil {
+	// A frame is only read. What waits of it keeps it alive.
+	if err := x.frame.Decode(unsafe.Slice(unsafe.StringData(ev.Content), len(ev.Content))); err != nil {
 		x.stats.Damaged++
 		return
 	}
@@ -219,10 +157,10 @@ func (x *Exchange) come() int64 {
 // release counts the links that need wait no longer.
 func (x *Exchange) release() {
 	come := x.come()
-	for len(x.waiting) > 0 {
+	for x.waiting.n > 0 {
 		// An event ahead of its sender's clock waits for the clock, not for its own time.
-		if w := &x.waiting[0]; min(w.time, w.sent) >= come {
-			if len(x.waiting) <= maxWaiting {
+		if w := x.waiting.first(); min(w.time, w.sent) >= come {
+			if x.waiting.n <= maxWaiting {
 				break
 			}
 			x.stats.Early++
@@ -234,7 +172,7 @@ func (x *Exchange) release() {
 		}
 		x.join(&x.link)
 	}
-	x.stats.Waiting = len(x.waiting)
+	x.stats.Waiting = x.waiting.n
 }
 
 func (x *Exchange) join(l *feature.Link) {
@@ -245,6 +183,12 @@ func (x *Exchange) join(l *feature.Link) {
 		x.day = day
 	}
 	e.catchUp(l.Time)
+	// The name outlives the link's frame: it is the one that is kept already, or a copy.
+	if known := x.names[xxhash.Sum64String(l.AgentID)]; known == l.AgentID {
+		l.AgentID = known
+	} else {
+		l.AgentID = strings.Clone(l.AgentID)
+	}
 	v := e.store.Join(l)
 	k := v.Agent.Key
 	if e.tracks[k] == nil {
@@ -288,7 +232,7 @@ func (x *Exchange) Alerts(yield func(*alert.Alert)) { x.e.Alerts(yield) }
 
 // Finish counts what still waits and tells what is still to be told; for streams that end.
 func (x *Exchange) Finish() {
-	for len(x.waiting) > 0 {
+	for x.waiting.n > 0 {
 		if w := x.waiting.pop(); x.link.Decode(w.data) == nil {
 			x.join(&x.link)
 		}
@@ -308,8 +252,8 @@ func (x *Exchange) Agents() int { return 0 }
 // StateBytes is about how much memory the entities and what waits take.
 func (x *Exchange) StateBytes() int64 {
 	n := x.e.StateBytes() + int64(len(x.e.tracks))*(160+int64(len(x.e.lenses)))
-	for i := range x.waiting {
-		n += int64(len(x.waiting[i].data)) + 64
+	for w := range x.waiting.all {
+		n += int64(len(w.data)) + 64
 	}
 	return n
 }
@@ -371,10 +315,11 @@ func (x *Exchange) append(dst []byte) []byte {
 			dst = binary.AppendVarint(dst, v)
 		}
 	}
-	all := slices.Clone(x.waiting)
-	slices.SortFunc(all, func(a, b waitingLink) int {
-		return cmp.Or(cmp.Compare(a.time, b.time), cmp.Compare(a.source, b.source), cmp.Compare(a.offset, b.offset), cmp.Compare(a.index, b.index))
-	})
+	all := make([]*waitingLink, 0, x.waiting.n)
+	for w := range x.waiting.all {
+		all = append(all, w)
+	}
+	slices.SortFunc(all, (*waitingLink).compare)
 	dst = binary.AppendUvarint(dst, uint64(len(all)))
 	for _, w := range all {
 		dst = binary.AppendVarint(binary.AppendVarint(binary.AppendVarint(dst, w.time), w.sent), w.offset)
@@ -431,7 +376,7 @@ func (x *Exchange) Restore(key string, state []byte) error {
 			break
 		}
 		w.data, src = src[:size:size], src[size:]
-		x.waiting = append(x.waiting, w) // sorted, and so a heap
+		x.waiting.push(w)
 	}
 	if bad || len(src) > 0 {
 		return errors.New("exchange: cut short or damaged")

@@ -14,12 +14,28 @@ func TestWaitingLinksComeInOrder(t *testing.T) {
 		few := rapid.IntRange(0, 3)
 		var w waiting
 		var want, got []waitingLink
+		n := 0
 		for range rapid.IntRange(0, 60).Draw(t, "links") {
-			l := waitingLink{time: int64(few.Draw(t, "time")), source: int32(few.Draw(t, "source")), offset: int64(few.Draw(t, "offset")), index: uint32(len(want))}
+			if w.n > 0 && rapid.IntRange(0, 9).Draw(t, "take") == 0 { // what is taken makes room, and counts from the beginning again
+				x := w.pop()
+				if slices.ContainsFunc(want, func(l waitingLink) bool { return l.compare(&x) < 0 }) {
+					t.Fatalf("%v came before one of %v", x, want)
+				}
+				want = slices.DeleteFunc(want, func(l waitingLink) bool { return l.compare(&x) == 0 })
+			}
+			l := waitingLink{time: int64(few.Draw(t, "time")), source: int32(few.Draw(t, "source")), offset: int64(few.Draw(t, "offset")), index: uint32(n)}
+			n++
 			w.push(l)
 			want = append(want, l)
 		}
-		for len(w) > 0 {
+		all := 0
+		for range w.all {
+			all++
+		}
+		if all != len(want) || all != w.n {
+			t.Fatalf("%d of %d links wait", all, len(want))
+		}
+		for w.n > 0 {
 			got = append(got, w.pop())
 		}
 		slices.SortFunc(want, func(a, b waitingLink) int {

@@ -38,11 +38,11 @@ func (Detector) Examine(s *feature.Store, v *feature.View, dst []detect.Finding)
 // flood weighs what comes at the target in a minute. What an agent is wont to do floods nothing: that the agent departs from its
 // own ways is half of the evidence, and the weaker half counts.
 func flood(s *feature.Store, v *feature.View, dst []detect.Finding) []detect.Finding {
-	r, ok := v.Flood(s)
+	own, ok := s.Read(v, feature.Repeats, feature.Minute) // nearly never
 	if !ok {
 		return dst
 	}
-	own, ok := s.Read(v, feature.Repeats, feature.Minute)
+	r, ok := v.Flood(s)
 	if !ok {
 		return dst
 	}

@@ -3,6 +3,8 @@ package feature
 import (
 	"encoding/binary"
 	"fmt"
+	"strings"
+	"unsafe"
 )
 
 // decoder reads a snapshot front to back and remembers the first thing wrong with it.
@@ -68,13 +70,16 @@ func (d *decoder) uint64() uint64 {
 	return v
 }
 
-func (d *decoder) string(limit int) string {
+func (d *decoder) string(limit int) string { return strings.Clone(d.shared(limit)) }
+
+// shared is string, of src's own memory.
+func (d *decoder) shared(limit int) string {
 	n := d.uvarint()
 	if n > uint64(limit) || n > uint64(len(d.src)) {
 		d.fail("string")
 		return ""
 	}
-	s := string(d.src[:n])
+	s := unsafe.String(unsafe.SliceData(d.src), n)
 	d.src = d.src[n:]
 	return s
 }

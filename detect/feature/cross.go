@@ -17,7 +17,7 @@ func (s *Store) cross(v *View, a *Agent, ev *event.Event, sec int64, failed bool
 		s.link.Refs, s.link.Keys, s.link.Phrases = s.link.Refs[:0], s.link.Keys[:0], s.link.Phrases[:0]
 	}
 	if ev.Service != "" && ev.Service != "unknown" && !failed {
-		key := xxhash.Sum64String(ev.Service)*31 + xxhash.Sum64String(ev.Action)
+		key := s.hash.service*31 + s.hash.action
 		name := func() string { return ev.Action + " " + ev.Service }
 		var before uint32
 		v.Target, _, before = sh.touch(Target, key, a, sec, name)
@@ -27,20 +27,20 @@ func (s *Store) cross(v *View, a *Agent, ev *event.Event, sec int64, failed bool
 		}
 	}
 	if ev.Access >= event.Write {
-		on := ev.Resource
+		on, h := ev.Resource, s.hash.resource
 		if ev.ReplyTo != "" {
-			on = ev.ReplyTo
+			on, h = ev.ReplyTo, xxhash.Sum64String(ev.ReplyTo)
 		}
 		// What is done to an object, and what is sent to somebody.
-		for _, on := range [...]string{ev.Destination, on} {
+		for i, on := range [...]string{ev.Destination, on} {
 			if on == "" {
 				continue
 			}
-			key := xxhash.Sum64String(on)*31 + xxhash.Sum64String(ev.Action)
+			key := [...]uint64{s.hash.destination, h}[i]*31 + s.hash.action
 			name := func() string { return ev.Action + " " + on }
 			e, fresh, before := sh.touch(Object, key, a, sec, name)
-			if ev.Kind != event.Post {
-				v.gathers(sh.gather(ev.Action, e, fresh))
+			if ev.Kind != event.Post && !away {
+				v.gathers(sh.gather(s.hash.action, e, fresh))
 			}
 			v.Object = e
 			if away && first(before, sec, Minute) {
@@ -49,14 +49,14 @@ func (s *Store) cross(v *View, a *Agent, ev *event.Event, sec int64, failed bool
 		}
 	}
 	if ev.CredentialID != "" {
-		key := xxhash.Sum64String(ev.CredentialID)
+		key := s.hash.credential
 		before := s.useKey(v, a, key, sec, func() string { return strings.Clone(ev.CredentialID) })
 		if away && (v.OriginFresh || first(before, sec, Hour)) {
 			s.refer(Ref{Kind: Credential, Key: key, Name: ev.CredentialID})
 		}
 	}
 	if ev.SourceIP != "" {
-		key := xxhash.Sum64String(ev.SourceIP)
+		key := s.hash.source
 		var before uint32
 		v.Source, _, before = sh.touch(Source, key, a, sec, func() string { return strings.Clone(ev.SourceIP) })
 		if w := moved(v, a); v.Source != nil && w > 0 {
@@ -67,7 +67,7 @@ func (s *Store) cross(v *View, a *Agent, ev *event.Event, sec int64, failed bool
 		}
 	}
 	if ev.Destination != "" && v.DestinationSurprise >= surprising-1 {
-		key := xxhash.Sum64String(ev.Destination)
+		key := s.hash.destination
 		v.Drop, _, _ = sh.touch(Drop, key, a, sec, func() string { return strings.Clone(ev.Destination) })
 		if v.Drop != nil {
 			v.Converging = v.Drop.Members() - 1
@@ -97,7 +97,7 @@ func (s *Store) templates(v *View, a *Agent, ev *event.Event, sec int64) {
 	id := uint32(xxhash.Sum64String(ev.ID)>>32) | 1
 	object := uint32(0)
 	if ev.Resource != "" {
-		object = uint32(xxhash.Sum64String(ev.Resource)>>32) | 1
+		object = uint32(s.hash.resource>>32) | 1
 	}
 	reply := uint32(0)
 	if ev.ReplyTo != "" {

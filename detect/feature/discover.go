@@ -25,7 +25,7 @@ func (s *Store) NewRate(a *Agent, f Feature) (perDay float64, ok bool) {
 // novel counts services, destinations and actions, and weighs those that are new to the agent.
 func (s *Store) novel(v *View, a *Agent, ev *event.Event, in *[NumScales]bool, minute uint32, failed bool) {
 	if ev.Service != "" && ev.Service != "unknown" {
-		h := xxhash.Sum64String(ev.Service)
+		h := s.hash.service
 		before := a.values.Touch(h*saltService, minute, maxValues)
 		v.distinct(in, Services, before)
 		if before == 0 {
@@ -53,7 +53,7 @@ func (s *Store) novel(v *View, a *Agent, ev *event.Event, in *[NumScales]bool, m
 			}
 		}
 	}
-	h := xxhash.Sum64String(ev.Action)
+	h := s.hash.action
 	kind, day := uint32(h>>32)|1, ev.Time/micros/86400
 	if a.values.Touch(h*saltAction, minute, maxValues) == 0 {
 		var share float64
@@ -68,7 +68,7 @@ func (s *Store) novel(v *View, a *Agent, ev *event.Event, in *[NumScales]bool, m
 	}
 	v.TakenUp = a.takenUp(kind, day)
 	if ev.Destination != "" {
-		h := xxhash.Sum64String(ev.Destination)
+		h := s.hash.destination
 		before := a.values.Touch(h*saltDestination, minute, maxValues)
 		v.distinct(in, Destinations, before)
 		if before == 0 {
@@ -146,7 +146,7 @@ func (s *Store) origin(v *View, a *Agent, ev *event.Event, in *[NumScales]bool, 
 		h[Client] = xxhash.Sum64String(ev.UserAgent) * saltClient
 	}
 	if ev.CredentialID != "" {
-		h[Key] = xxhash.Sum64String(ev.CredentialID) * saltKey
+		h[Key] = s.hash.credential * saltKey
 	}
 	c := a.Cohort
 	o := &a.Origin

@@ -83,58 +83,52 @@ type Entity struct {
 
 const maxNames = 64
 
-// latest is the names of the agents seen last, a ring once there are maxNames of them. A busy entity's latest change with
-// nearly every event: their hashes are searched, and nothing is moved for one more.
+// latest is the names of the agents seen last, at most maxNames. A busy entity's latest change with nearly every event: their
+// hashes are searched, and nothing is moved when one comes again.
 type latest struct {
 	names []string
 	keys  []uint32 // hashes of the names
-	first int      // the oldest
+	seen  []uint64 // when each was added last, as turns
+	turn  uint64
 }
 
 func (l *latest) len() int { return len(l.names) }
 
-// at is the place of the i-th, the oldest being 0.
-func (l *latest) at(i int) int {
-	if i += l.first; i >= len(l.names) {
-		i -= len(l.names)
-	}
-	return i
-}
-
 // add makes the name the newest.
 func (l *latest) add(name string, key uint32) {
-	n := len(l.names)
-	if n > 0 {
-		if last := l.at(n - 1); l.keys[last] == key && l.names[last] == name {
+	l.turn++
+	for p, k := range l.keys {
+		if k == key && l.names[p] == name {
+			l.seen[p] = l.turn
 			return
 		}
 	}
-	for p, k := range l.keys {
-		if k != key || l.names[p] != name {
-			continue
-		}
-		if p -= l.first; p < 0 {
-			p += n
-		}
-		for ; p < n-1; p++ {
-			to, from := l.at(p), l.at(p+1)
-			l.names[to], l.keys[to] = l.names[from], l.keys[from]
-		}
-		last := l.at(n - 1)
-		l.names[last], l.keys[last] = name, key
+	if len(l.names) < maxNames {
+		l.names, l.keys, l.seen = append(l.names, name), append(l.keys, key), append(l.seen, l.turn)
 		return
 	}
-	if n < maxNames {
-		l.names, l.keys = append(l.names, name), append(l.keys, key)
-		return
+	oldest := 0
+	for p, at := range l.seen {
+		if at < l.seen[oldest] {
+			oldest = p
+		}
 	}
-	l.names[l.first], l.keys[l.first] = name, key
-	l.first = l.at(1)
+	l.names[oldest], l.keys[oldest], l.seen[oldest] = name, key, l.turn
 }
 
 // all returns a copy of the names, oldest first.
 func (l *latest) all() []string {
-	return slices.Concat(l.names[l.first:], l.names[:l.first])
+	var places [maxNames]uint8
+	for p := range l.names {
+		places[p] = uint8(p)
+	}
+	order := places[:len(l.names)]
+	slices.SortFunc(order, func(a, b uint8) int { return cmp.Compare(l.seen[a], l.seen[b]) })
+	names := make([]string, len(order))
+	for i, p := range order {
+		names[i] = l.names[p]
+	}
+	return names
 }
 
 // Names returns the names of the agents seen last with the entity, oldest first, at most maxNames.
@@ -167,17 +161,22 @@ type crowdPool struct {
 // single counts a value of one agent: most texts and objects are, and an entity of two is judged against them.
 func (p *crowdPool) single() {
 	for sc := range NumScales {
-		p.learn(sc, CrowdAgents, 1, 1)
-		p.learn(sc, CrowdEvents, 1, 1)
-		p.learn(sc, CrowdFresh, 1, 1)
-		p.learn(sc, CrowdChain, 0, 1)
+		a := p.part(sc, 1)
+		p.learn(sc, CrowdAgents, 1, a)
+		p.learn(sc, CrowdEvents, 1, a)
+		p.learn(sc, CrowdFresh, 1, a)
+		p.learn(sc, CrowdChain, 0, a)
 		p.N[sc] = min(p.N[sc]+1, 50*memory[sc])
 	}
 }
 
-func (p *crowdPool) learn(sc Scale, c Crowd, x, weight float32) {
-	n := min(p.N[sc], 50*memory[sc]-weight) + weight
-	rate.Learn(&p.Mean[sc][c], &p.Var[sc][c], x, weight/n)
+// part is the part that a value of that weight has in all that are learned.
+func (p *crowdPool) part(sc Scale, weight float32) float32 {
+	return weight / (min(p.N[sc], 50*memory[sc]-weight) + weight)
+}
+
+func (p *crowdPool) learn(sc Scale, c Crowd, x, a float32) {
+	rate.Learn(&p.Mean[sc][c], &p.Var[sc][c], x, a)
 }
 
 // Shared owns the entities that agents have in common.
@@ -189,6 +188,7 @@ type Shared struct {
 	gathered gathering                     // of all operations
 	dirty    bool
 	gone     []uint64 // entities forgotten since the last checkpoint
+	away     bool     // what crosses agents is judged behind an exchange (SetExchange)
 
 	gatherings map[uint64]*gathering // by operation
 
@@ -217,7 +217,7 @@ func (s *Shared) touch(kind EntityKind, key uint64, a *Agent, sec int64, name fu
 			if !ok && s.waiting.len() >= s.maxWaiting {
 				s.sweepWaiting()
 			}
-			if !ok && (kind == Template || kind == Object || kind == Source || kind == Phrase || kind == Page) {
+			if !ok && !s.elsewhere(kind) && (kind == Template || kind == Object || kind == Source || kind == Phrase || kind == Page) {
 				s.pools[kind].single()
 			}
 			before = w.minute
@@ -247,7 +247,7 @@ func (s *Shared) touch(kind EntityKind, key uint64, a *Agent, sec int64, name fu
 		s.count(e, uint64(w.agent)<<32, int64(w.minute)*60, w.minute, "")
 	}
 	before = s.count(e, a.Key, sec, minute, a.ID)
-	if e.joined = false; kind == Object && before == 0 {
+	if e.joined = false; kind == Object && before == 0 && !s.elsewhere(kind) {
 		if kin := kinOf(a); kin != e.kin {
 			e.joined, e.kin = true, kin
 			s.bump(e, CrowdChain, sec, 1)
@@ -264,10 +264,19 @@ func kinOf(a *Agent) uint32 {
 	return uint32(xxhash.Sum64String(a.Cohort.Name)>>32) | 1
 }
 
+// elsewhere says that entities of the kind are judged behind the exchange alone: all that matters of them here is when each
+// agent was last seen with them.
+func (s *Shared) elsewhere(kind EntityKind) bool {
+	return s.away && (kind == Object || kind == Credential || kind == Source)
+}
+
 // count counts one event of an agent with the entity and returns the minute in which the two were last seen together.
 func (s *Shared) count(e *Entity, agent uint64, sec int64, minute uint32, name string) (before uint32) {
 	e.dirty, s.dirty = true, true
 	e.Last = max(e.Last, sec)
+	if s.elsewhere(e.Kind) {
+		return e.members.Touch(agent, minute, maxMembers)
+	}
 	var in [NumScales]bool
 	for sc := range NumScales {
 		w := sec / scaleSeconds[sc]
@@ -290,7 +299,7 @@ func (s *Shared) count(e *Entity, agent uint64, sec int64, minute uint32, name s
 			c[CrowdFresh].cur++
 		}
 	}
-	if name != "" {
+	if name != "" && (!s.away || e.Kind == Drop) { // of others nobody is named here
 		e.latest.add(name, uint32(agent>>32))
 	}
 	return before
@@ -307,6 +316,7 @@ func (s *Shared) roll(e *Entity, sc Scale, w int64) {
 	n := min(e.n[sc], limit-1) + 1
 	// However long an entity lives, it is one of its kind.
 	weight := 1 / ((1 + e.n[sc]) * (1 + e.n[sc]))
+	a := p.part(sc, weight)
 	for c := range NumCrowds {
 		cl := &e.cells[sc][c]
 		x := cl.cur
@@ -315,7 +325,7 @@ func (s *Shared) roll(e *Entity, sc Scale, w int64) {
 			x = limit
 		}
 		cl.learn(x, 1/n)
-		p.learn(sc, c, x, weight)
+		p.learn(sc, c, x, a)
 		cl.cur = 0
 	}
 	e.n[sc], p.N[sc] = n, min(p.N[sc]+weight, 50*limit)

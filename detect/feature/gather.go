@@ -83,15 +83,14 @@ func (v *View) gathers(g Gathering) {
 }
 
 // gather counts that an agent has done something to an object, and weighs how many have.
-func (s *Shared) gather(action string, e *Entity, fresh bool) (g Gathering) {
-	key := xxhash.Sum64String(action)
-	of := s.gatherings[key]
+func (s *Shared) gather(action uint64, e *Entity, fresh bool) (g Gathering) {
+	of := s.gatherings[action]
 	if of == nil {
 		if len(s.gatherings) >= maxGatherings {
 			of = &s.gathered
 		} else {
 			of = &gathering{}
-			s.gatherings[key] = of
+			s.gatherings[action] = of
 		}
 	}
 	if e == nil {
@@ -113,12 +112,10 @@ func (s *Shared) gather(action string, e *Entity, fresh bool) (g Gathering) {
 	return g
 }
 
-// actionOf is the operation in the name of an object's entity.
-func actionOf(name string) string {
-	if i := strings.IndexByte(name, ' '); i >= 0 {
-		return name[:i]
-	}
-	return name
+// actionOf is the hash of the operation in the name of an object's entity.
+func actionOf(name string) uint64 {
+	action, _, _ := strings.Cut(name, " ")
+	return xxhash.Sum64String(action)
 }
 
 func (s *Shared) appendGatherings(dst []byte) []byte {

@@ -56,7 +56,7 @@ const (
 
 // SetExchange makes the store say what its events bear on, for an exchange of that many partitions; 0 ends it. What
 // agents share is then judged behind the exchange.
-func (s *Store) SetExchange(partitions int) { s.exchange = partitions }
+func (s *Store) SetExchange(partitions int) { s.exchange, s.shared.away = partitions, partitions > 0 }
 
 // Links yields what the last event bears on, for each partition of the exchange that has to hear of it. The bytes are
 // valid inside yield.
@@ -142,7 +142,7 @@ func moved(v *View, a *Agent) float32 {
 	return 0.34
 }
 
-// Join counts what a link says and returns the view of it, valid until the next Join. Its agent is a stand-in that has
+// Join counts what a link says and returns the view of it, valid until the next Join. Of the link's strings AgentID is kept. Its agent is a stand-in that has
 // no past: what is known of the agent itself stays with its own partition.
 func (s *Store) Join(l *Link) *View {
 	a := &s.guest
@@ -161,6 +161,7 @@ func (s *Store) Join(l *Link) *View {
 	s.fleet.dirty = true
 	v.SinceStart = (l.Time - s.start) / micros
 	sec := l.Time / micros
+	s.aheadOf(l)
 	for i := range l.Refs {
 		r := &l.Refs[i]
 		switch r.Kind {
@@ -190,7 +191,7 @@ func (s *Store) Join(l *Link) *View {
 	return v
 }
 
-func (r *Ref) name() string { return r.Name }
+func (r *Ref) name() string { return strings.Clone(r.Name) }
 
 // share counts a text among those that have its keys, and tells whether the agent had read one of them. A link is passed on in
 // words of their own by those who find it worth reading: it tells how far a text has come when the words are somebody's as well.
@@ -368,12 +369,13 @@ func (l *Link) Append(dst []byte) []byte {
 // maxLinkName bounds a name in a link. Producers' names are bounded by the size of a message only.
 const maxLinkName = 1 << 20
 
-// Decode reads what Append wrote, reusing the slices of l.
+// Decode reads what Append wrote, reusing the slices of l. The strings share src's memory: nobody may write to it as long as
+// they are in use, and who keeps one clones it.
 func (l *Link) Decode(src []byte) error {
 	d := &decoder{src: src}
 	*l = Link{Refs: l.Refs[:0], Keys: l.Keys[:0], Phrases: l.Phrases[:0]}
 	l.Time = d.varint()
-	l.EventID, l.AgentID, l.Cohort = d.string(maxLinkName), d.string(maxLinkName), d.string(maxLinkName)
+	l.EventID, l.AgentID, l.Cohort = d.shared(maxLinkName), d.shared(maxLinkName), d.shared(maxLinkName)
 	flags := d.uvarint()
 	for p := range l.OriginNew {
 		l.OriginNew[p] = flags&(1<<p) != 0
@@ -389,7 +391,7 @@ func (l *Link) Decode(src []byte) error {
 	}
 	for i := uint64(0); i < n && d.err == nil; i++ {
 		kind := d.byte()
-		r := Ref{Kind: EntityKind(kind &^ refShown), Key: d.uint64(), Name: d.string(maxLinkName), Shown: kind&refShown != 0}
+		r := Ref{Kind: EntityKind(kind &^ refShown), Key: d.uint64(), Name: d.shared(maxLinkName), Shown: kind&refShown != 0}
 		if r.Kind >= NumEntityKinds {
 			d.fail("kind of entity")
 		}

@@ -323,8 +323,8 @@ func (e *Entity) append(dst []byte) []byte {
 	}
 	dst = e.members.Append(dst)
 	dst = binary.AppendUvarint(dst, uint64(e.latest.len()))
-	for i := range e.latest.names {
-		dst = appendString(dst, e.latest.names[e.latest.at(i)])
+	for _, name := range e.latest.all() {
+		dst = appendString(dst, name)
 	}
 	dst = binary.AppendUvarint(dst, uint64(len(e.posts)))
 	for _, p := range e.posts {

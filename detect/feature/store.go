@@ -135,6 +135,10 @@ type Store struct {
 
 	agentBytes int64  // of the agents held
 	warm       uint64 // keeps the reads of Ahead from being left out
+	hashes     [block]hashes
+	ahead      []hashes // of hashes, those of events that were not counted yet
+	own        hashes   // of an event that Ahead was not told of
+	hash       *hashes  // of the event that is counted
 
 	exchange int // partitions of the exchange, 0 without
 	link     Link
@@ -182,7 +186,7 @@ func (s *Store) Bytes() int64 {
 	n := s.agentBytes
 	for _, p := range s.shared.entities.all {
 		e := *p
-		n += int64(unsafe.Sizeof(*e)) + int64(e.members.Bytes()+24*cap(e.posts)+20*cap(e.latest.names)+len(e.Name))
+		n += int64(unsafe.Sizeof(*e)) + int64(e.members.Bytes()+24*cap(e.posts)+28*cap(e.latest.names)+len(e.Name))
 	}
 	return n + int64(len(s.shared.waiting.slots))*32
 }
@@ -206,8 +210,7 @@ func (s *Store) Now() int64 { return s.now }
 func (s *Store) Agent(id string) *Agent { return s.agents.get(xxhash.Sum64String(id)) }
 
 func (s *Store) agent(ev *event.Event) *Agent {
-	key := xxhash.Sum64String(ev.AgentID)
-	a := s.agents.get(key)
+	a := s.agents.get(s.hash.agent)
 	if a == nil {
 		a = newAgent(strings.Clone(ev.AgentID))
 		a.First = ev.Time
@@ -230,6 +233,7 @@ func (s *Store) agent(ev *event.Event) *Agent {
 
 // Update counts one event and returns the view of it, valid until the next Update.
 func (s *Store) Update(ev *event.Event) *View {
+	s.hash = s.hashed(ev)
 	a := s.agent(ev)
 	v := &s.view
 	*v = View{Event: ev, Agent: a, Fleet: s.fleet, Shared: s.shared, pause: -1}
@@ -283,7 +287,7 @@ func (s *Store) Update(ev *event.Event) *View {
 	}
 	fresh := false
 	if ev.Resource != "" {
-		h := xxhash.Sum64String(ev.Resource)
+		h := s.hash.resource
 		if ev.Access == event.Read {
 			before := a.resources.Touch(h, minute, maxResources)
 			fresh = before == 0
@@ -398,7 +402,7 @@ func (s *Store) keepTime(v *View, a *Agent, ev *event.Event, sec int64) {
 		a.Gap.Age()
 		a.Acts.Age()
 	}
-	h := xxhash.Sum64String(ev.Action) ^ xxhash.Sum64String(ev.Service)*3
+	h := s.hash.action ^ s.hash.service*3
 	v.Turns, v.NumTurns = a.Mix.turns(a.Mix.add(h), &a.Cohort.mixed)
 }
 

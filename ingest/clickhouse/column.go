@@ -23,12 +23,11 @@ const maxInterned = 1 << 14
 // lowColumn is LowCardinality(String). What it has interned stays known from one block to the next, so that a
 // steady stream allocates nothing; an entry belongs to the block at hand when its generation is the column's.
 type lowColumn struct {
-	known   map[string]*lowEntry
-	gen     uint32
-	dict    proto.ColStr // the values of this block, in the order of their keys
-	keys    []uint32     // one for each row
-	last    *lowEntry
-	lastGen uint32
+	known  map[string]*lowEntry
+	recent [16]*lowEntry // of known, each where its length and last byte say
+	gen    uint32
+	dict   proto.ColStr // the values of this block, in the order of their keys
+	keys   []uint32     // one for each row
 }
 
 type lowEntry struct {
@@ -38,10 +37,25 @@ type lowEntry struct {
 }
 
 func (c *lowColumn) Append(v string) {
-	if c.last != nil && c.lastGen == c.gen && c.last.value == v {
-		c.keys = append(c.keys, c.last.key)
-		return
+	at := len(v)
+	if at > 0 {
+		at += int(v[at-1])
 	}
+	recent := &c.recent[at%len(c.recent)]
+	e := *recent
+	if e == nil || e.value != v {
+		e = c.intern(v)
+		*recent = e
+	}
+	if e.gen != c.gen {
+		e.gen, e.key = c.gen, uint32(c.dict.Rows())
+		c.dict.Append(e.value)
+	}
+	c.keys = append(c.keys, e.key)
+}
+
+// intern returns the entry of a value, made when it is new.
+func (c *lowColumn) intern(v string) *lowEntry {
 	e := c.known[v]
 	if e == nil {
 		if c.known == nil {
@@ -51,12 +65,7 @@ func (c *lowColumn) Append(v string) {
 		e = &lowEntry{value: strings.Clone(v)}
 		c.known[e.value] = e
 	}
-	if e.gen != c.gen {
-		e.gen, e.key = c.gen, uint32(c.dict.Rows())
-		c.dict.Append(e.value)
-	}
-	c.last, c.lastGen = e, c.gen
-	c.keys = append(c.keys, e.key)
+	return e
 }
 
 func (c *lowColumn) Type() proto.ColumnType { return "LowCardinality(String)" }
@@ -67,7 +76,7 @@ func (c *lowColumn) Reset() {
 	c.keys = c.keys[:0]
 	c.gen++
 	if len(c.known) > maxInterned {
-		c.known, c.last, c.gen = nil, nil, 0
+		c.known, c.recent, c.gen = nil, [len(c.recent)]*lowEntry{}, 0
 	}
 }
 

@@ -293,8 +293,18 @@ var (
 
 // mayFold is may for a word in whatever case: it asks for the rarest letter, as nextFold does.
 func (l letters) mayFold(word string) bool {
-	rare := word[strings.IndexAny(word, "zw")]
+	rare := word[rarest(word)]
 	return l&(letterBit[rare]|letterBit[rare-'a'+'A']) != 0
+}
+
+// rarest is the place of a word's rarest letter.
+func rarest(word string) int {
+	for i := range len(word) {
+		if word[i] == 'z' || word[i] == 'w' {
+			return i
+		}
+	}
+	return -1
 }
 
 // suspicious reports whether a text may hold a secret at all.
@@ -308,11 +318,24 @@ func suspicious(text string) bool {
 	return spanningSign(text, lettersOf(text))
 }
 
+var spanningSigns = func() (all [5]struct {
+	sign    string
+	letters letters
+}) {
+	for i, sign := range [len(all)]string{"curl ", "PRIVATE KEY", "<add key=", "=>", "ZXlK"} {
+		all[i].sign, all[i].letters = sign, lettersOf(sign)
+	}
+	return all
+}()
+
 // spanningSign reports whether a text of these letters holds the sign of a rule for what is no run.
 func spanningSign(text string, has letters) bool {
-	contains := func(sign string) bool { return has.may(lettersOf(sign)) && strings.Contains(text, sign) }
-	return contains("://") && strings.IndexByte(text, '@') >= 0 ||
-		contains("curl ") || contains("PRIVATE KEY") || contains("<add key=") || contains("=>") || contains("ZXlK") ||
+	for i := range spanningSigns {
+		if s := &spanningSigns[i]; has.may(s.letters) && strings.Contains(text, s.sign) {
+			return true
+		}
+	}
+	return has.may(addressLetters) && strings.Contains(text, "://") && strings.IndexByte(text, '@') >= 0 ||
 		has.may(parameterLetters) && hasParameter(text) ||
 		has.mayFold("authorization") && nextFold(text, "authorization", 0) >= 0 || has.mayFold("password") && nextFold(text, "password", 0) >= 0
 }
@@ -705,7 +728,7 @@ func bareWord(id string) string {
 
 // nextFold finds a word, in whatever case, at or after from; -1 if it is not there. It looks for the rarest letter.
 func nextFold(text, word string, from int) int {
-	rare := strings.IndexAny(word, "zw")
+	rare := rarest(word)
 	first := -1
 	for _, letter := range [...]byte{word[rare], word[rare] - 'a' + 'A'} {
 		for at := from; ; at++ {
