@@ -379,7 +379,7 @@ func (e *Engine) learn(t *track, day, now int64, compared bool) {
 	}
 	e.alerted += (had - e.alerted) / memory
 	early := day <= e.store.FirstDay()
-	benign := had == 0 || e.alerted > mostAlerted
+	benign := had == 0 || e.alerted > mostAlerted || e.cfg.Trusting
 	switch {
 	case early:
 		e.quiet.LearnEarly(0)
@@ -387,7 +387,7 @@ func (e *Engine) learn(t *track, day, now int64, compared bool) {
 		e.quiet.Learn(0)
 	}
 	if !early {
-		e.recall(t, had == 0)
+		e.recall(t, had == 0 || e.cfg.Trusting)
 	}
 	for len(e.day) < len(e.lenses) {
 		e.day = append(e.day, 0)

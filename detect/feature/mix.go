@@ -168,8 +168,8 @@ func (m *mix) usual(i int, n, scatter, deviations float64, peers *mixed) float64
 	return p + deviations*math.Sqrt(p*(1-p)*(scatter+1/n))
 }
 
-// close ends the open day: the one before it is learned.
-func (m *mix) close(peers, fleet *mixed) {
+// close ends the open day: the one before it is learned, as it is when trusting.
+func (m *mix) close(peers, fleet *mixed, trusting bool) {
 	if n := float64(m.Count); n >= leastLearned && m.known() >= 1 {
 		// What was told, and what is new, is known until it is no more than is usual.
 		scatter := m.scatter(peers)
@@ -197,7 +197,11 @@ func (m *mix) close(peers, fleet *mixed) {
 				}
 			}
 			if df >= 1 {
-				day := math.Min(math.Max((chi/df-1)/(n-1)/(1+1/float64(m.Days)), 0), maxScatter*scatter)
+				most := maxScatter * scatter
+				if trusting {
+					most = 1
+				}
+				day := math.Min(math.Max((chi/df-1)/(n-1)/(1+1/float64(m.Days)), 0), most)
 				m.Compared = min(m.Compared+1, mixMemory)
 				m.Scatter += (float32(day) - m.Scatter) / m.Compared
 				peers.scattered(day)
@@ -211,7 +215,7 @@ func (m *mix) close(peers, fleet *mixed) {
 		a, total := 1/m.Days, float32(0)
 		for i, c := range m.Last {
 			x := float64(c) / n
-			if m.Days > 1 {
+			if m.Days > 1 && !trusting {
 				x = math.Min(x, m.usual(i, n, scatter, mixCap, peers))
 			}
 			m.Base[i] += a * (float32(x) - m.Base[i])

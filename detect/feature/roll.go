@@ -17,6 +17,11 @@ func (a *Agent) Pardon(until int64) {
 	a.dirty = true
 }
 
+// Trust makes the store learn whatever it sees as it is: no window and no share is capped, what was told in an alert is not
+// taken off, and a surprising value is its group's own at once. It is for measuring what these are worth against who
+// poisons what is learned.
+func (s *Store) Trust() { s.trusting = true }
+
 // partOfDay is how many seconds of a stream's first day may be missing for it to count as one.
 const partOfDay = 2 * 3600
 
@@ -52,7 +57,7 @@ func (s *Store) roll(a *Agent, sc Scale, w int64) {
 	share := 1 / n
 	// A cohort listens to each of its agents, the busy ones and the long known a little more.
 	weight := float32(1 / math.Sqrt(1+float64(a.N[sc])))
-	reported := a.Reported&1 != 0 && sc <= TenMinutes
+	reported := a.Reported&1 != 0 && sc <= TenMinutes && !s.trusting
 	for i := span[sc][0]; i < span[sc][1]; i++ {
 		if a.Live&(1<<i) == 0 {
 			continue
@@ -80,7 +85,7 @@ func (s *Store) roll(a *Agent, sc Scale, w int64) {
 			}
 			x = min(x, float32(m))
 		}
-		if limit := float32(m + capSigmas*math.Sqrt(variance) + capFloor); x > limit && a.N[sc] >= 1 {
+		if limit := float32(m + capSigmas*math.Sqrt(variance) + capFloor); x > limit && a.N[sc] >= 1 && !s.trusting {
 			x = limit
 		}
 		d := x - cl.Mean
