@@ -192,13 +192,16 @@ func (e *Engine) again(t *track, lens int, raw float64) float64 {
 }
 
 // recall keeps what a day of the agent showed, that it is known for it when the day was benign. What an alert told of is
-// kept aside: the third day of it is no news, whether anybody has said so or not.
+// kept aside: the third day of it is no news, whether anybody has said so or not, unless it is of high severity: then
+// only people say so, or whoever attacks twice would attack unseen from then on.
 func (e *Engine) recall(t *track, benign bool) {
 	if !benign {
 		for _, m := range t.max {
-			if e.outstanding(m) && !keep(&t.heard, m, false) {
+			switch {
+			case !e.outstanding(m):
+			case !keep(&t.heard, m, false):
 				t.heard = append(t.heard, peak{uint8(m.lens), m.bin})
-			} else if e.outstanding(m) {
+			case !e.infos[e.lenses[m.lens].detector].grave():
 				keep(&t.peaks, m, true)
 			}
 		}
