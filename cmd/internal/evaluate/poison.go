@@ -3,8 +3,8 @@ package main
 import (
 	"context"
 	"fmt"
-	"os"
 	"slices"
+	"strings"
 
 	"github.com/astray-dev/astray/detect"
 	"github.com/astray-dev/astray/detect/alert"
@@ -20,9 +20,9 @@ var poisonWorlds = []struct {
 	size      shape
 	seeds     int
 }{
-	{"rise", shape{120, 7}, 3},
-	{"alternate", shape{120, 9.75}, 5},
-	{"cohort", shape{160, 7.5}, 5},
+	{"rise", shape{80, 7}, 3},
+	{"alternate", shape{80, 9.75}, 5},
+	{"cohort", shape{100, 7.5}, 5},
 }
 
 // poisonQuiet is for how many days such a world has no adversary.
@@ -47,13 +47,28 @@ type poisonResult struct {
 	reached               float64 // busiest hour of its agents until then over their busiest before
 }
 
+// poisonSeed is the first seed of the worlds with an adversary.
+func (r *report) poisonSeed() uint64 { return r.seed + 2000 }
+
+// poisonJobs is a job for each world with an adversary.
+func (r *report) poisonJobs() (jobs []func(context.Context) error) {
+	for _, p := range poisonWorlds {
+		for i := range p.seeds {
+			r.poisonResults = append(r.poisonResults, [ways][]poisonResult{})
+			at := len(r.poisonResults) - 1
+			jobs = append(jobs, func(ctx context.Context) error {
+				return r.runPoison(ctx, p.adversary, p.size, r.poisonSeed()+uint64(i), &r.poisonResults[at])
+			})
+		}
+	}
+	return jobs
+}
+
+// runPoison runs a world with an adversary in every way.
 func (r *report) runPoison(ctx context.Context, adversary string, size shape, seed uint64, out *[ways][]poisonResult) error {
 	for way := range ways {
 		if err := ctx.Err(); err != nil {
 			return err
-		}
-		if o := os.Getenv("WAY"); o != "" && o != fmt.Sprint(way) {
-			continue
 		}
 		w, err := simulate.New(simulate.Config{Agents: size.agents, Days: size.days, Seed: seed, Quiet: poisonQuiet, Attacks: []string{"none"},
 			Adversary: adversary, Unprepared: way == unprepared})
@@ -133,4 +148,113 @@ func playOut(adversary string, w *simulate.World, e *detect.Engine) (results []p
 	return results
 }
 
-var _ = fmt.Sprint
+// poisonRow is the results of one incident in all worlds, run one way.
+type poisonRow struct {
+	all, found, wentOn int
+	agents, named      int
+	before, events     int
+	after, reached     []float64
+}
+
+func (x *poisonRow) add(p *poisonResult) {
+	x.all++
+	x.agents += p.agents
+	x.named += p.named
+	x.before += p.before
+	x.events += p.events
+	x.reached = append(x.reached, p.reached)
+	switch {
+	case p.found:
+		x.found++
+		x.after = append(x.after, p.after)
+	case p.wentOn:
+		x.wentOn++
+	}
+}
+
+// told is how many of the attacks were told.
+func (x *poisonRow) told() string {
+	if x.wentOn > 0 {
+		return fmt.Sprintf("%d of %d, and %d in an alert that goes on", x.found, x.all, x.wentOn)
+	}
+	return fmt.Sprintf("%d of %d", x.found, x.all)
+}
+
+// soon is how soon, in the unit of so many seconds.
+func (x *poisonRow) soon(seconds float64, unit string) string {
+	if x.found == 0 {
+		return "–"
+	}
+	return num(median(x.after)/seconds, 0) + " " + unit
+}
+
+// through is the share of its events that came before its agents were named.
+func (x *poisonRow) through() string { return num(100*ratio(x.before, x.events), 0) + " %" }
+
+func (r *report) poisonTables(b *strings.Builder) {
+	if len(r.poisonResults) == 0 {
+		return
+	}
+	var worlds []string
+	for _, p := range poisonWorlds {
+		worlds = append(worlds, fmt.Sprintf("%s %d of %s", p.adversary, p.seeds, p.size))
+	}
+	fmt.Fprintf(b, `
+## Poisoning
+
+An adversary that prepares its attack for days so that it looks usual when it comes (`+"`ingest/simulate/poison.go`"+`): it raises its reads or
+posts by 3 %% an hour for 48 hours and goes on so for a day; it attacks for ten minutes of every hour, or on every second day; or it has
+most of a cohort read and take up ever more for three days. Worlds, agents x days, after %d quiet days: %s; seeds from %d. Each is
+run as it is, by an engine that learns whatever it sees (`+"`detect.Config.Trusting`"+`: without caps, and with what alerts told), and with the same
+attacks unprepared.
+
+What is told of the preparation. An event got through when it came before an alert that names its agent; reached is the busiest hour of
+an agent until then, or in all, over its busiest before, the median of the agents:
+`, poisonQuiet, strings.Join(worlds, ", "), r.poisonSeed())
+	rows := map[string]*[ways]poisonRow{}
+	var preparations, attacks []string
+	for _, result := range r.poisonResults {
+		for way := range result {
+			for _, p := range result[way] {
+				key := p.kind + " | " + p.note
+				if rows[key] == nil {
+					rows[key] = new([ways]poisonRow)
+					if p.kind == simulate.Poisoning {
+						preparations = append(preparations, key)
+					} else {
+						attacks = append(attacks, key)
+					}
+				}
+				rows[key][way].add(&p)
+			}
+		}
+	}
+	slices.Sort(preparations)
+	slices.Sort(attacks)
+	t := newTable(b, "preparation", "agents named", "trusting", "first alert after", "trusting", "events that got through", "trusting", "reached", "trusting")
+	for _, key := range preparations {
+		d, n := &rows[key][defended], &rows[key][trusting]
+		_, note, _ := strings.Cut(key, " | ")
+		t.row(note, fmt.Sprintf("%d of %d", d.named, d.agents), fmt.Sprintf("%d of %d", n.named, n.agents), d.soon(3600, "h"), n.soon(3600, "h"),
+			d.through(), n.through(), num(median(d.reached), 1)+" x", num(median(n.reached), 1)+" x")
+	}
+	b.WriteString("\nWhat is told of the attack that was prepared:\n")
+	t = newTable(b, "attack", "variety and strength", "told", "trusting", "unprepared", "median time to detect", "trusting", "unprepared", "events that got through", "trusting", "unprepared")
+	for _, key := range attacks {
+		x := rows[key]
+		cells := []string{key}
+		for _, how := range []func(*poisonRow) string{(*poisonRow).told, func(x *poisonRow) string { return x.soon(1, "s") }, (*poisonRow).through} {
+			for way := range x {
+				cells = append(cells, how(&x[way]))
+			}
+		}
+		t.row(cells...)
+	}
+	b.WriteString(`
+A rise of 3 % an hour is what a growing agent shows too, so it is mostly not told; the caps on what a window teaches do not bind, for no window
+stands out. What it gains is that a later attack of little more than four times the usual passes, where one far above that is told nearly as soon.
+Attacks by turns are told at the first, and from then on as long as nobody calls them benign; an engine that learns from what it told stops
+telling. A cohort that is mostly one adversary's excuses its own agents as peers that surge together, and those are then hard to tell from
+what they did; another agent of the cohort is held to its own past.
+`)
+}
