@@ -251,10 +251,10 @@ an agent until then, or in all, over its busiest before, the median of the agent
 		t.row(cells...)
 	}
 	b.WriteString(`
-A rise of 3 % an hour is what a growing agent shows too, so it is mostly not told; the caps on what a window teaches do not bind, for no window
-stands out. What it gains is that a later attack of little more than four times the usual passes, where one far above that is told nearly as soon.
-Attacks by turns are told at the first, and from then on as long as nobody calls them benign; an engine that learns from what it told stops
-telling. A cohort that is mostly one adversary's excuses its own agents as peers that surge together, and those are then hard to tell from
-what they did; another agent of the cohort is held to its own past.
+What turning the defences off costs shows above all after attack days: an engine that learns from what it told stops telling, whereas what was told
+with high severity is told again until a person calls it benign, at its usual hour in the alert that goes on. Elsewhere the two hardly differ, and
+both are worse than where nothing was prepared: preparing pays. Caps do not bind where no window stands out, so a baseline follows a slow
+rise, and a later attack of a few times the usual may pass. A cohort that is mostly one adversary's excuses its own agents as peers that surge together,
+so that few of them are named, and services that they have taken up are no news when another moves through them.
 `)
 }
