@@ -42,6 +42,9 @@ type Info struct {
 	Where      string // SQL condition on events that narrows an entity's events to the behaviour's; empty for all
 }
 
+// grave reports whether what the detector tells must not go by unseen because it was told before.
+func (i *Info) grave() bool { return i.Severity == alert.High || i.Severity == alert.Critical }
+
 // Across says where a detector runs when there are several partitions: with the agents, behind the exchange, or both.
 type Across uint8
 

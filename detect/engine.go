@@ -28,6 +28,9 @@ type Config struct {
 	Memory int64
 	// Forget says that nobody keeps what has made room: the agent begins anew when it returns.
 	Forget bool
+	// Trusting turns off what resists poisoning: every window and day is learned as it is, whatever it shows and whatever
+	// was told of it. It is there to measure what that resistance is worth, and no state depends on it but by what was learned.
+	Trusting bool
 }
 
 // Score is the highest score any detector gave at an event.
@@ -82,6 +85,9 @@ func New(cfg Config, detectors ...Detector) *Engine {
 		store: feature.NewStore(), tracks: map[uint64]*track{}, shared: map[uint64]*episode{}, aliases: map[uint64]uint64{}, ended: map[uint64]bool{}, silence: -1, cause: -1}
 	e.idle = make([]bool, len(detectors))
 	e.store.SetExchange(cfg.Links)
+	if cfg.Trusting {
+		e.store.Trust()
+	}
 	if cfg.Memory > 0 {
 		e.mem = newMemory(cfg.Memory)
 		e.store.Limit(cfg.Memory)

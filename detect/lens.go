@@ -168,13 +168,16 @@ func (e *Engine) again(t *track, lens int, raw float64) float64 {
 }
 
 // recall keeps what a day of the agent showed, that it is known for it when the day was benign. What an alert told of is
-// kept aside: the third day of it is no news, whether anybody has said so or not.
+// kept aside: the third day of it is no news, whether anybody has said so or not, unless it is of high severity: then
+// only people say so, or whoever attacks twice would attack unseen from then on.
 func (e *Engine) recall(t *track, benign bool) {
 	if !benign {
 		for _, m := range t.max {
-			if e.outstanding(m) && !keep(&t.heard, m, false) {
+			switch {
+			case !e.outstanding(m):
+			case !keep(&t.heard, m, false):
 				t.heard = append(t.heard, peak{uint8(m.lens), m.bin})
-			} else if e.outstanding(m) {
+			case !e.infos[e.lenses[m.lens].detector].grave():
 				keep(&t.peaks, m, true)
 			}
 		}
@@ -355,7 +358,7 @@ func (e *Engine) learn(t *track, day, now int64, compared bool) {
 	}
 	e.alerted += (had - e.alerted) / memory
 	early := day <= e.store.FirstDay()
-	benign := had == 0 || e.alerted > mostAlerted
+	benign := had == 0 || e.alerted > mostAlerted || e.cfg.Trusting
 	switch {
 	case early:
 		e.quiet.LearnEarly(0)
@@ -363,7 +366,7 @@ func (e *Engine) learn(t *track, day, now int64, compared bool) {
 		e.quiet.Learn(0)
 	}
 	if !early {
-		e.recall(t, had == 0)
+		e.recall(t, had == 0 || e.cfg.Trusting)
 	}
 	for len(e.day) < len(e.lenses) {
 		e.day = append(e.day, 0)

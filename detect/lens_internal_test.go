@@ -65,9 +65,23 @@ func TestWhatAnAgentIsKnownFor(t *testing.T) {
 	}
 }
 
-// What is told on two days is no news on the third.
+// What is told on two days is no news on the third, unless it is grave: that only people may call benign.
 func TestTheThirdTimeIsNoNews(t *testing.T) {
-	e := New(Config{}, bare{})
+	for _, severity := range []alert.Severity{alert.Low, alert.Medium, alert.High, alert.Critical} {
+		third := timesTold(t, Config{}, severity)
+		if grave := severity == alert.High || severity == alert.Critical; grave && third > 1e-4 || !grave && third < 0.05 {
+			t.Errorf("severity %s: the third time p = %v", severity, third)
+		}
+		if third = timesTold(t, Config{Trusting: true}, severity); third < 0.05 {
+			t.Errorf("severity %s: the third time p = %v to one that trusts", severity, third)
+		}
+	}
+}
+
+// timesTold is the p-value of what was told on two days when it comes on the third.
+func timesTold(t *testing.T, cfg Config, severity alert.Severity) float64 {
+	e := New(cfg, bare{})
+	e.infos[0].Severity = severity
 	raw := func(x float64) *Finding {
 		return &Finding{Reading: feature.Reading{Name: "events"}, LogP: -x * 2.302585}
 	}
@@ -89,12 +103,10 @@ func TestTheThirdTimeIsNoNews(t *testing.T) {
 	p(1, false) // a stream's first day teaches nothing
 	odd.peaks, odd.heard = nil, nil
 	first, second, third := p(2, true), p(3, true), p(4, true)
-	if second > 2*first {
+	if !cfg.Trusting && second > 2*first {
 		t.Errorf("the second time p = %v after %v", second, first)
 	}
-	if third < 0.05 {
-		t.Errorf("the third time p = %v", third)
-	}
+	return third
 }
 
 // What detectors may alert at falls faster than a budget below one, and the parts of the budget are what people asked for.

@@ -119,7 +119,7 @@ func (s *Store) take(a *Agent, h uint64, of func(*Cohort) *Vocabulary) (surprise
 	for _, c := range chain[:n] {
 		if learn {
 			// What the wider group learns is what the narrower has accepted.
-			learn = of(c).add(h, surprise >= surprising && of(c).Total >= 10)
+			learn = of(c).add(h, surprise >= surprising && of(c).Total >= 10 && !s.trusting)
 		}
 		c.dirty = true
 	}

@@ -169,8 +169,8 @@ func (m *mix) usual(i int, n, scatter, deviations float64, peers *mixed) float64
 	return proportion.Usual(n, p, scatter, deviations)
 }
 
-// close ends the open day: the one before it is learned.
-func (m *mix) close(peers, fleet *mixed) {
+// close ends the open day: the one before it is learned, as it is when trusting.
+func (m *mix) close(peers, fleet *mixed, trusting bool) {
 	if n := float64(m.Count); n >= leastLearned && m.known() >= 1 {
 		// What was told, and what is new, is known until it is no more than is usual.
 		scatter := m.scatter(peers)
@@ -196,7 +196,11 @@ func (m *mix) close(peers, fleet *mixed) {
 				}
 			}
 			if day, ok := far.Scatter(n, float64(m.Days)); ok {
-				day = math.Min(day, maxScatter*scatter)
+				most := maxScatter * scatter
+				if trusting {
+					most = 1
+				}
+				day = math.Min(day, most)
 				m.Compared = min(m.Compared+1, mixMemory)
 				m.Scatter += (float32(day) - m.Scatter) / m.Compared
 				peers.scattered(day)
@@ -210,7 +214,7 @@ func (m *mix) close(peers, fleet *mixed) {
 		a, total := 1/m.Days, float32(0)
 		for i, c := range m.Last {
 			x := float64(c) / n
-			if m.Days > 1 {
+			if m.Days > 1 && !trusting {
 				x = math.Min(x, m.usual(i, n, scatter, mixCap, peers))
 			}
 			m.Base[i] += a * (float32(x) - m.Base[i])

@@ -1,6 +1,10 @@
 package feature
 
-import "math"
+import (
+	"math"
+
+	"github.com/astray-dev/astray/models/rate"
+)
 
 // Report marks the agent's open ten-minute window as told in an alert. What has been told is neither learned as
 // normal nor evidence a second time: when the window closes, its excess is taken off the longer ones.
@@ -16,6 +20,11 @@ func (a *Agent) Pardon(until int64) {
 	}
 	a.dirty = true
 }
+
+// Trust makes the store learn whatever it sees as it is: no window and no share is capped, what was told in an alert is not
+// taken off, and a surprising value is its group's own at once. It is for measuring what these are worth against who
+// poisons what is learned.
+func (s *Store) Trust() { s.trusting = true }
 
 // partOfDay is how many seconds of a stream's first day may be missing for it to count as one.
 const partOfDay = 2 * 3600
@@ -53,7 +62,7 @@ func (s *Store) roll(a *Agent, sc Scale, w int64) {
 	share := 1 / n
 	// A cohort listens to each of its agents, the busy ones and the long known a little more.
 	weight := float32(1 / math.Sqrt(1+float64(a.N[sc])))
-	reported := a.Reported&1 != 0 && sc <= TenMinutes
+	reported := a.Reported&1 != 0 && sc <= TenMinutes && !s.trusting
 	was, is := c.seasons.worth(sc, closed), c.seasons.worth(sc, w)
 	busy := cellOf[Events][sc]
 	for i := span[sc][0]; i < span[sc][1]; i++ {
@@ -87,7 +96,7 @@ func (s *Store) roll(a *Agent, sc Scale, w int64) {
 			}
 			x = min(x, float32(m))
 		}
-		if limit := float32(m + capSigmas*math.Sqrt(variance) + capFloor); x > limit && a.N[sc] >= 1 {
+		if limit := float32(m + capSigmas*math.Sqrt(variance) + capFloor); x > limit && a.N[sc] >= 1 && !s.trusting {
 			x = limit
 		}
 		if i == int(busy) && a.N[sc] >= 1 && !s.Young() {
@@ -102,9 +111,7 @@ func (s *Store) roll(a *Agent, sc Scale, w int64) {
 			share = float32(was) / (n - 1 + float32(was))
 			weight *= float32(was)
 		}
-		d := x - cl.Mean
-		cl.Mean += share * d
-		cl.Var += share * (d*(x-cl.Mean) - cl.Var)
+		rate.Learn(&cl.Mean, &cl.Var, x, share)
 		cl.Cur = 0
 		c.pool.Sum[i] += weight * x
 		c.pool.Square[i] += weight * x * x

@@ -133,6 +133,8 @@ type Store struct {
 	start    int64 // first event time
 	usual    quantiles
 
+	trusting bool // see Trust
+
 	agentBytes int64  // of the agents held
 	warm       uint64 // keeps the reads of Ahead from being left out
 	hashes     [block]hashes
@@ -398,7 +400,7 @@ func (s *Store) keepTime(v *View, a *Agent, ev *event.Event, sec int64) {
 		if a.Mix.Count > 0 {
 			a.TakeUp.Last, a.TakeUp.Day = a.TakeUp.Day, 0
 		}
-		a.Mix.close(&a.Cohort.mixed, &s.fleet.mixed)
+		a.Mix.close(&a.Cohort.mixed, &s.fleet.mixed, s.trusting)
 		a.Gap.Age()
 		a.Acts.Age()
 	}

@@ -37,6 +37,10 @@ type Config struct {
 	// in the first round the loud ones come first. By default attacks are spread over the span, and their number
 	// grows with the square root of agents and days.
 	Every time.Duration
+	// Adversary names one of Adversaries, who prepares attacks of its own from the end of the quiet days on; none by default.
+	// With Unprepared it attacks as it would have, without having prepared it.
+	Adversary  string
+	Unprepared bool
 }
 
 const (
@@ -56,6 +60,8 @@ type World struct {
 	queue      []turn // binary heap by time, then source
 	incidents  []*incident
 	cohorts    [][]int32 // agents by cohort
+	scripts    int       // incidents of the adversary
+	last       int32     // source of the last event
 
 	events   uint64
 	idKey    uint64
@@ -132,6 +138,15 @@ func New(cfg Config) (*World, error) {
 	}
 	w.posts = len(w.recent)
 	w.plan()
+	if cfg.Adversary != "" {
+		a, err := cfg.adversary()
+		if err != nil {
+			return nil, err
+		}
+		if err := a.plan(w, w.random(5, 0), w.start+int64(cfg.Quiet*float64(day))); err != nil {
+			return nil, err
+		}
+	}
 	for i, a := range w.agents {
 		w.sources = append(w.sources, a)
 		w.push(turn{a.first(w), int32(i)})
@@ -165,7 +180,7 @@ func (w *World) Next(ev *event.Event) bool {
 		if top.at >= w.end {
 			return false
 		}
-		w.now = top.at
+		w.now, w.last = top.at, top.src
 		ev.Reset()
 		told, next := w.sources[top.src].step(w, top.at, ev)
 		if next == never {
@@ -190,6 +205,14 @@ func (w *World) Next(ev *event.Event) bool {
 
 // Now is the time of the last event.
 func (w *World) Now() time.Time { return time.UnixMicro(w.now).UTC() }
+
+// Incident is the id, in Truth, of what the last event is part of; empty for an agent's usual work.
+func (w *World) Incident() string {
+	if in, ok := w.sources[w.last].(*incident); ok {
+		return in.id
+	}
+	return ""
+}
 
 // Events is how many there were so far.
 func (w *World) Events() uint64 { return w.events }

@@ -26,6 +26,7 @@ type options struct {
 	seed              uint64
 	dir               string // for what is written on the way
 	keep              bool   // it, events included
+	poison            bool   // measure what adversaries gain by preparing
 }
 
 // shape is the size of a simulated world.
@@ -83,6 +84,7 @@ func run(ctx context.Context, args []string) (err error) {
 	f.Var(&o.worlds, "worlds", "simulated worlds with attacks, each agents`x`days, separated by commas")
 	f.Var(&o.quiet, "quiet-worlds", "simulated worlds without attacks, likewise")
 	f.Uint64Var(&o.seed, "seed", 9001, "the first seed; worlds without attacks begin a thousand later")
+	f.BoolVar(&o.poison, "poisoning", true, "measure adversaries that poison what is learned")
 	f.StringVar(&o.dir, "keep", "", "keep worlds, truths, alerts and scores in this directory (some gigabytes), to look into misses and false alerts")
 	if err := f.Parse(args); err != nil {
 		return err
@@ -150,6 +152,9 @@ func (r *report) measure(ctx context.Context) error {
 		jobs = append(jobs, func(ctx context.Context) error {
 			return r.runQuiet(ctx, r.seed+1000+uint64(i), r.quiet[i], &r.quietResults[i])
 		})
+	}
+	if r.poison {
+		jobs = append(jobs, r.poisonJobs()...)
 	}
 	if err := parallel(ctx, 2, jobs); err != nil {
 		return err

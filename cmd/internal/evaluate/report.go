@@ -18,14 +18,15 @@ import (
 // report is everything that was measured.
 type report struct {
 	options
-	took         time.Duration
-	missing      []string
-	sets         []*setResult
-	worldResults []worldResult
-	quietResults []quietResult
-	engine       map[string]string // what BenchmarkEngine reports, by unit
-	perAgent     float64           // resident bytes
-	residents    int               // agents it was measured with
+	took          time.Duration
+	missing       []string
+	sets          []*setResult
+	worldResults  []worldResult
+	quietResults  []quietResult
+	poisonResults [][ways][]poisonResult
+	engine        map[string]string // what BenchmarkEngine reports, by unit
+	perAgent      float64           // resident bytes
+	residents     int               // agents it was measured with
 }
 
 var metric = regexp.MustCompile(`\s([0-9.e+]+) (\S+)`)
@@ -99,6 +100,7 @@ attacks, %d–%d without) are for evaluation only. All sets but DARPA are replay
 	r.publicTables(&b)
 	r.worldTables(&b)
 	r.quietTables(&b)
+	r.poisonTables(&b)
 	return b.String()
 }
 
