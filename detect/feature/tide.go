@@ -141,7 +141,7 @@ func (t *tides) moved(cell int, agent, at uint32, within int64, excess float64) 
 	}
 	// Those of the moment are not what is usual.
 	usual := math.Max(float64(c.Usual)*math.Exp(-math.Max(float64(at)-float64(c.Last), 0)/hitDays)-n, 0) * float64(within) / hitDays
-	k := n - lone - usual
+	k := n - lone - usual - 2*math.Sqrt(usual)
 	if k <= 0 {
 		return 0, 0, false
 	}
