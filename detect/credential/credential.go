@@ -35,6 +35,8 @@ const (
 	wakeTail = 2
 	// nights is from what age on, in seconds, the longest sleep of an agent says something: it has had its nights.
 	nights = 2 * 86400
+	// fewTurns is up to how many turns somebody has not settled in a new place yet.
+	fewTurns = 5
 	// returned is the probability, as a natural logarithm, of traffic from the old place within the hour in which
 	// somebody moved to a new one.
 	returned = -3
@@ -93,7 +95,11 @@ func turns(s *feature.Store, v *feature.View, f feature.Feature, dst []detect.Fi
 	if v.Raised(f) {
 		for sc := range feature.NumScales {
 			if r, ok := s.PerEvent(v, f, sc); ok {
+				n := len(dst)
 				dst = detect.Weigh(s, v, r, dst)
+				for i := range dst[n:] {
+					dst[n+i].Hint = r.Observed < fewTurns
+				}
 			}
 		}
 	}

@@ -4,6 +4,8 @@ package drift
 
 import (
 	"fmt"
+	"math"
+	"strings"
 
 	"github.com/astray-dev/astray/detect"
 	"github.com/astray-dev/astray/detect/alert"
@@ -41,6 +43,9 @@ const leastTaken = 0.15
 // least is from how many deviations on a count is looked at.
 const least = 1.5
 
+// what is the name of what rises, without that it does.
+func what(name string) string { return strings.TrimPrefix(name, "rising_") }
+
 // Examine weighs the mix of operations and of steps.
 func (Detector) Examine(s *feature.Store, v *feature.View, dst []detect.Finding) []detect.Finding {
 	if g := v.RhythmG / proportion.Effect(float64(v.RhythmN), overdispersion); g > 0 && !usual(g, 9) {
@@ -50,6 +55,10 @@ func (Detector) Examine(s *feature.Store, v *feature.View, dst []detect.Finding)
 			dst = append(dst, f)
 		}
 	}
+	s.Rising(v, func(r *feature.Rise) {
+		f := detect.Finding{Reading: r.Reading, LogP: r.LogP, Text: fmt.Sprintf("%s in its last %d active hours where %s were to be expected, more from hour to hour", detect.Number(r.Observed)+" "+what(r.Name), r.Hours, detect.Number(math.Round(r.Mean)))}
+		dst = append(dst, f)
+	})
 	best, at := -1.0, -1
 	for i := range v.NumTurns {
 		t := &v.Turns[i]

@@ -66,6 +66,7 @@ type state struct {
 	Reported uint8           // bit 0: the open ten-minute window stands in an alert; bit 1: its silence was told; bit 2: that it only reads
 	Refused  [4]uint32       // hashes of what it asked for in vain last, a ring
 	RefuseAt uint8
+	Creeps   [len(creeping)]creep
 	Locked   uint8 // 1 while nothing is let in that the agent's key is shown for (401)
 }
 

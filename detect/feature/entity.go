@@ -9,7 +9,6 @@ import (
 
 	"github.com/astray-dev/astray/models/cardinality"
 	"github.com/astray-dev/astray/models/rate"
-	"github.com/astray-dev/astray/models/tail"
 )
 
 // EntityKind says what an entity is that several agents can have in common.
@@ -367,22 +366,29 @@ func (s *Shared) Joining(e *Entity, sinceStart int64) (r Reading, ok bool) {
 	return r, r.Observed > r.Mean+1
 }
 
-// spread is the Pareto index of how many agents take up a page of their own accord, beyond the first.
-const spread = 3
+const (
+	// spread is the Pareto index of how many agents take up a page of their own accord, beyond the first.
+	spread = 3
+	// pageShare is the part of pages that a second agent takes up within the hour, where no pages are known, and pagePrior how many
+	// pages that is worth.
+	pageShare, pagePrior = 0.05, 12
+	// fewPages is how many agents with one page are nothing yet.
+	fewPages = 3
+)
 
-// Spreading is Joining for a page: how many agents have put a link to it into texts within the hour that had it from none of those
-// before them, with the probability, as a natural logarithm, of as many. ok is false for a page that has been known for
-// a day: it is looked up.
+// Spreading returns how many agents have put a link to a page into texts within the hour that had it from none of those before them,
+// with the probability, as a natural logarithm, of as many. ok is false for a page that has been known for a day, which is
+// looked up, and in the first day of a stream.
 func (s *Shared) Spreading(e *Entity, sinceStart int64) (r Reading, logP float64, ok bool) {
-	if e.Last-e.First > settling {
+	n := float64(e.cells[Hour][CrowdFresh].cur)
+	if e.Last-e.First > settling || sinceStart < settling || n < fewPages {
 		return r, 0, false
 	}
-	if r, ok = s.Joining(e, sinceStart); !ok {
-		return r, 0, false
-	}
-	r.Name = "new_agents_with_one_link"
-	logP = math.Log(math.Min(math.Max(r.Mean-1, 1e-3), 1)) - spread*math.Log(r.Observed-1)
-	return r, math.Max(logP, tail.CountLogSF(math.Floor(r.Observed), r.Mean, r.Variance)), true
+	p := &s.pools[Page]
+	prior := Moments{p.N[Hour], p.Mean[Hour][CrowdFresh], p.Var[Hour][CrowdFresh]}
+	share := (float64(prior.N)*math.Max(float64(prior.Mean)-1, 0) + pageShare*pagePrior) / (float64(prior.N) + pagePrior)
+	r = Reading{Name: "new_agents_with_one_link", Scale: Hour, Observed: n, Peers: prior, Mean: 1 + share, Variance: 1 + share}
+	return r, math.Log(math.Min(share, 1)) - spread*math.Log(n-1), true
 }
 
 // Reach returns how many agents were seen with the entity in the three days up to its last event, against what

@@ -55,16 +55,22 @@ func (g *gathering) drew(n float64) {
 	}
 }
 
-// share is the part of objects that draw n agents or more, with all as the prior.
+// share is the part of other objects that draw n agents or more, with all as the prior.
 func (g *gathering) share(n float64, all *gathering) float64 {
 	i := len(gatherSteps) - 1
 	for i > 0 && gatherSteps[i] > n {
 		i--
 	}
 	step := gatherSteps[i]
+	drew := func(g *gathering) float64 {
+		if n > step {
+			return math.Max(float64(g.Drew[i])-1, 0) // without this one, which has come past the step
+		}
+		return float64(g.Drew[i])
+	}
 	none := gatherBase * math.Pow(step, -gatherIndex)
-	prior := (gatherPrior*none + float64(all.Drew[i])) / (gatherPrior + float64(all.Objects))
-	p := (gatherPrior*prior + float64(g.Drew[i])) / (gatherPrior + float64(g.Objects))
+	prior := (gatherPrior*none + drew(all)) / (gatherPrior + float64(all.Objects))
+	p := (gatherPrior*prior + drew(g)) / (gatherPrior + float64(g.Objects))
 	return math.Min(p*math.Pow(n/step, -gatherIndex), 1)
 }
 

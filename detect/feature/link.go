@@ -208,10 +208,8 @@ func (s *Store) share(v *View, a *Agent, keys []uint64, id, object, reply, to ui
 		if e == nil {
 			k := kind.key(key)
 			w := s.shared.waiting.get(k)
-			if to == 0 {
-				w.posts[0], w.posts[1] = id, object
-			} else {
-				w.posts = [maxFirst]uint32{id, to, w.posts[1], w.posts[2]}
+			if w.posts[0], w.posts[1] = id, object; to != 0 {
+				w.posts[2], w.posts[3] = to, w.posts[2]
 			}
 			s.shared.waiting.set(k, w)
 			continue

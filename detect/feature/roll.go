@@ -11,7 +11,9 @@ import (
 func (a *Agent) Report() { a.Reported |= 1; a.Mix.Told = true }
 
 // ReportDay notes that an alert tells of the agent's day: what it turned to or took up is known from now on.
-func (a *Agent) ReportDay() { a.Mix.Told, a.TakeUp = true, takeUp{} }
+func (a *Agent) ReportDay() {
+	a.Mix.Told, a.TakeUp, a.Creeps = true, takeUp{}, [len(creeping)]creep{}
+}
 
 // Pardon takes back Report for a window that was open at the time: it is learned as it is.
 func (a *Agent) Pardon(until int64) {
@@ -85,6 +87,13 @@ func (s *Store) roll(a *Agent, sc Scale, w int64) {
 		if size {
 			x = float32(math.Log1p(float64(x)))
 			usual = float32(math.Expm1(m))
+		}
+		if sc == Hour && a.N[Hour] >= creepHours {
+			for k, f := range creeping {
+				if plan[i].Feature == f {
+					a.Creeps[k].learn(float64(x), m, variance)
+				}
+			}
 		}
 		if reported {
 			if excess := cl.Cur - usual; excess > 0 && sc == TenMinutes {
@@ -164,4 +173,5 @@ func (a *Agent) loosen() {
 		a.N[sc] /= 4
 	}
 	a.Mix.loosen()
+	a.Creeps = [len(creeping)]creep{}
 }

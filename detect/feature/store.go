@@ -58,6 +58,7 @@ type View struct {
 	Fleet  *Cohort
 	Shared *Shared
 
+	newHour   bool    // it is the agent's first event in the hour
 	hourly    bool    // it is the agent's first use of the target in the hour
 	customary bool    // the agent has used the target before
 	bumped    uint64  // cells that the event raised: the others were examined when they were
@@ -272,6 +273,7 @@ func (s *Store) Update(ev *event.Event) *View {
 				s.turnover.seen(w, a.Total == 1)
 				s.arrive(a, a.Window[sc], w)
 			}
+			v.newHour = v.newHour || sc == Hour && a.Window[Hour] >= 0
 			s.roll(a, sc, w)
 		}
 		in[sc] = w == a.Window[sc]

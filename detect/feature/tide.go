@@ -41,7 +41,8 @@ const (
 const (
 	floodCell = numCells + iota
 	mixCell
-	numTides = mixCell + mixBins
+	creepCell = mixCell + mixBins
+	numTides  = creepCell + len(creeping)
 )
 
 // hit is an agent that showed much more than was expected of it.

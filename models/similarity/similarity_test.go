@@ -245,3 +245,41 @@ func BenchmarkSign(b *testing.B) {
 		m.Sign(post, &s)
 	}
 }
+
+// A link is where it leads to, however it is written.
+func TestLinks(t *testing.T) {
+	links := func(text string) (keys []uint64) {
+		var sig similarity.Signature
+		masker().Sign(text, &sig)
+		for i, k := range sig.Keys[:sig.N] {
+			if sig.Links&(1<<i) != 0 {
+				keys = append(keys, k)
+			}
+		}
+		return keys
+	}
+	one := links("look at https://Reef.example/claim")
+	if len(one) != 1 {
+		t.Fatalf("%d links in a text with one", len(one))
+	}
+	for _, same := range []string{
+		"words of its own, then https://reef.example/claim?by=17 and more", "(http://reef.example/claim/)", "https://reef.example/claim#top.", `"https://reef.example/claim"`,
+	} {
+		if got := links(same); len(got) != 1 || got[0] != one[0] {
+			t.Errorf("%q leads elsewhere", same)
+		}
+	}
+	for _, other := range []string{"https://reef.example/claims", "https://reef.example", "https://ree.example/claim"} {
+		if got := links(other); len(got) != 1 || got[0] == one[0] {
+			t.Errorf("%q leads to the same", other)
+		}
+	}
+	for _, none := range []string{"no link", "https://", "https://localhost/x", "http and https", "reef.example"} {
+		if got := links(none); len(got) != 0 {
+			t.Errorf("%q has a link", none)
+		}
+	}
+	if got := links("https://a.example/1 https://b.example/2 https://c.example/3"); len(got) != 2 {
+		t.Errorf("%d links are kept of three", len(got))
+	}
+}

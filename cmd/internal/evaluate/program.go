@@ -33,30 +33,6 @@ func output(ctx context.Context, name string, args ...string) (string, error) {
 	return string(out), nil
 }
 
-// eachScore runs a replay and calls use with every line's score, in the order of the events.
-func eachScore(ctx context.Context, astray string, use func(n int, score float64) error, args ...string) (err error) {
-	ctx, cancel := context.WithCancel(ctx)
-	defer cancel()
-	cmd := exec.CommandContext(ctx, astray, append([]string{"replay", "--scores", "-"}, args...)...)
-	var complaints bytes.Buffer
-	cmd.Stderr = &complaints
-	out, err := cmd.StdoutPipe()
-	if err != nil {
-		return err
-	}
-	if err := cmd.Start(); err != nil {
-		return err
-	}
-	err = scores(out, use)
-	if err != nil {
-		cancel()
-	}
-	if e := cmd.Wait(); err == nil && e != nil {
-		err = fmt.Errorf("replay %s: %w\n%s", strings.Join(args, " "), e, complaints.String())
-	}
-	return err
-}
-
 // scores reads score lines. Of a line only the number is needed, and there are millions.
 func scores(r io.Reader, use func(n int, score float64) error) error {
 	in := bufio.NewScanner(r)
