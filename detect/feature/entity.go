@@ -298,7 +298,8 @@ func (s *Shared) count(e *Entity, agent uint64, sec int64, minute uint32, name s
 			c[CrowdFresh].cur++
 		}
 	}
-	if name != "" && (!s.away || e.Kind == Drop) { // of others nobody is named here
+	// Of others nobody is named here; and who was seen in this minute is among the latest already.
+	if name != "" && before != minute && (!s.away || e.Kind == Drop) {
 		e.latest.add(name, uint32(agent>>32))
 	}
 	return before
