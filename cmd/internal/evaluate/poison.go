@@ -255,6 +255,6 @@ What turning the defences off costs shows above all after attack days: an engine
 with high severity is told again until a person calls it benign, at its usual hour in the alert that goes on. Elsewhere the two hardly differ, and
 both are worse than where nothing was prepared: preparing pays. Caps do not bind where no window stands out, so a baseline follows a slow
 rise, and a later attack of a few times the usual may pass. A cohort that is mostly one adversary's excuses its own agents as peers that surge together,
-so that few of them are named, and services that they have taken up are no news when another moves through them.
+so that few of them are named; the others of the cohort are still watched.
 `)
 }
