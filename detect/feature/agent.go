@@ -13,6 +13,7 @@ type Agent struct {
 	state
 
 	resources cardinality.Recency // objects read
+	everRead  *cardinality.Set    // of one that has read many objects, all of them; nil for others
 	values    cardinality.Recency // services, destinations, actions, keys, networks and clients, told apart by salt
 
 	// Of the owner of the store: the day whose events it judges, since 1970, −1 before the first, and whatever it
@@ -67,6 +68,7 @@ type state struct {
 	Refused  [4]uint32       // hashes of what it asked for in vain last, a ring
 	RefuseAt uint8
 	Creeps   [len(creeping)]creep
+	Growth   growth
 	Locked   uint8 // 1 while nothing is let in that the agent's key is shown for (401)
 }
 

@@ -26,7 +26,7 @@ func (s *Store) Limit(bytes int64) {
 
 // size is about how much memory the agent takes, its place in the table included.
 func (a *Agent) memory() int32 {
-	return int32(unsafe.Sizeof(*a)) + int32(len(a.ID)+a.resources.Bytes()+a.values.Bytes()) + 96 // and what its owner remembers
+	return int32(unsafe.Sizeof(*a)) + int32(len(a.ID)+a.resources.Bytes()+a.values.Bytes()+a.everReadBytes()) + 96 // and what its owner remembers
 }
 
 // weigh keeps the sum of the agents' sizes.

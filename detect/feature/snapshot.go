@@ -184,7 +184,7 @@ func (d *decoder) recency(r *cardinality.Recency, limit int) {
 func (a *Agent) append(dst []byte) []byte {
 	dst = appendString(dst, a.Cohort.Name)
 	dst = fixed(dst, &a.state)
-	return a.values.Append(a.resources.Append(dst))
+	return a.appendEverRead(a.values.Append(a.resources.Append(dst)))
 }
 
 func (a *Agent) decode(d *decoder, s *Store) {
@@ -192,6 +192,7 @@ func (a *Agent) decode(d *decoder, s *Store) {
 	d.fixed(&a.state)
 	d.recency(&a.resources, maxResources)
 	d.recency(&a.values, maxValues)
+	a.decodeEverRead(d)
 }
 
 func (v *Vocabulary) append(dst []byte) []byte {

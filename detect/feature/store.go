@@ -58,6 +58,7 @@ type View struct {
 	Fleet  *Cohort
 	Shared *Shared
 
+	fresh     bool    // it reads an object that is new to the agent
 	newHour   bool    // it is the agent's first event in the hour
 	hourly    bool    // it is the agent's first use of the target in the hour
 	customary bool    // the agent has used the target before
@@ -294,11 +295,16 @@ func (s *Store) Update(ev *event.Event) *View {
 		h := s.hash.resource
 		if ev.Access == event.Read {
 			before := a.resources.Touch(h, minute, maxResources)
-			fresh = before == 0
+			more := float32(0)
+			if before == 0 {
+				more = a.newReads(h)
+			}
+			fresh = more > 0
 			if !failed {
 				v.distinct(&in, Reads, before)
-				if before == 0 {
-					v.add(&in, NewReads, 1)
+				a.Growth.read(more)
+				if more > 0 {
+					v.add(&in, NewReads, more)
 				}
 				stem, n, ok := splitNumber(ev.Resource)
 				if ok && stem == a.Stem && (n == a.LastRead+1 || n+1 == a.LastRead) {
@@ -310,6 +316,7 @@ func (s *Store) Update(ev *event.Event) *View {
 			a.ReadAt = (a.ReadAt + 1) % 8
 		}
 	}
+	v.fresh = fresh
 	s.step(v, a, fresh)
 	s.novel(v, a, ev, &in, minute, failed)
 	s.origin(v, a, ev, &in, minute)
@@ -402,6 +409,7 @@ func (s *Store) keepTime(v *View, a *Agent, ev *event.Event, sec int64) {
 		if a.Mix.Count > 0 {
 			a.TakeUp.Last, a.TakeUp.Day = a.TakeUp.Day, 0
 		}
+		a.Growth.close()
 		a.Mix.close(&a.Cohort.mixed, &s.fleet.mixed, s.trusting)
 		a.Gap.Age()
 		a.Acts.Age()

@@ -41,8 +41,9 @@ const (
 const (
 	floodCell = numCells + iota
 	mixCell
-	creepCell = mixCell + mixBins
-	numTides  = creepCell + len(creeping)
+	creepCell  = mixCell + mixBins
+	growthCell = creepCell + len(creeping)
+	numTides   = growthCell + 1
 )
 
 // hit is an agent that showed much more than was expected of it.

@@ -4,6 +4,9 @@
 package scraping
 
 import (
+	"fmt"
+	"math"
+
 	"github.com/astray-dev/astray/detect"
 	"github.com/astray-dev/astray/detect/alert"
 	"github.com/astray-dev/astray/detect/feature"
@@ -33,6 +36,11 @@ func (Detector) Info() detect.Info {
 func (Detector) Examine(s *feature.Store, v *feature.View, dst []detect.Finding) []detect.Finding {
 	for _, f := range [...]feature.Feature{feature.Reads, feature.NewReads, feature.Sequential} {
 		dst = detect.Counts(s, v, f, dst)
+	}
+	if r, logP, ok := s.Growth(v); ok {
+		text := fmt.Sprintf("%s of the day's %s reads are of objects new to it, where its past lets %s be expected",
+			detect.Number(math.Round(r.Observed)), detect.Number(v.Agent.ReadsToday()), detect.Number(math.Round(r.Mean)))
+		dst = append(dst, detect.Finding{Reading: r, LogP: s.Weigh(v, &r, logP), Text: text, Hint: true})
 	}
 	return dst
 }

@@ -11,7 +11,10 @@
 // counted twice only when more came between than the table holds. Baselines are to be learned through the same
 // eyes, which keeps the comparison fair.
 //
-// Null, prior: none; it counts. Forgetting: by room alone, the oldest of four first. Values come as 64-bit hashes, well mixed, of which
+// Set counts how many different values there ever were: exact at first, then a HyperLogLog; LogSF is the probability of as many new
+// ones in the next draws.
+//
+// Null, prior: none but for LogSF; it counts. Forgetting: by room alone, the oldest of four first. Values come as 64-bit hashes, well mixed, of which
 // 31 bits are kept: among 256 values one in eight million that is new is taken for an old one. Units: minutes. Cost: 32 bytes and 8 a
 // value, 5 to 20 ns for Touch.
 package cardinality
@@ -127,6 +130,15 @@ func (r *Recency) Warm() (sum uint64) {
 		sum += uint64(r.slots[k].key)
 	}
 	return sum
+}
+
+// Each yields the hashes of the values held, as much as is kept of them.
+func (r *Recency) Each(yield func(h uint64)) {
+	for _, s := range r.slots {
+		if s.minute != 0 {
+			yield(uint64(s.key) << 32)
+		}
+	}
 }
 
 // Bytes is how much memory the values take.
