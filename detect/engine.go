@@ -127,8 +127,8 @@ func (e *Engine) Observe(ev *event.Event) {
 	}
 }
 
-// Ahead may be called with the events that are observed next, and returns for how many of them it has done its work. It
-// changes nothing: it brings what is known of their agents into the caches at once, where otherwise each event waits for
+// Ahead may be called with the events that are observed next, and returns for how many of them it has done its work. They must
+// stay as they are until they are observed or it is called again. No state changes: it brings what is known of their agents into the caches at once, where otherwise each event waits for
 // its own.
 func (e *Engine) Ahead(events []event.Event) int { return e.store.Ahead(events) }
 

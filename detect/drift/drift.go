@@ -43,9 +43,6 @@ const leastTaken = 0.15
 // least is from how many deviations on a count is looked at.
 const least = 1.5
 
-// what is the name of what rises, without that it does.
-func what(name string) string { return strings.TrimPrefix(name, "rising_") }
-
 // Examine weighs the mix of operations and of steps.
 func (Detector) Examine(s *feature.Store, v *feature.View, dst []detect.Finding) []detect.Finding {
 	if g := v.RhythmG / proportion.Effect(float64(v.RhythmN), overdispersion); g > 0 && !usual(g, 9) {
@@ -56,8 +53,9 @@ func (Detector) Examine(s *feature.Store, v *feature.View, dst []detect.Finding)
 		}
 	}
 	s.Rising(v, func(r *feature.Rise) {
-		f := detect.Finding{Reading: r.Reading, LogP: r.LogP, Text: fmt.Sprintf("%s in its last %d active hours where %s were to be expected, more from hour to hour", detect.Number(r.Observed)+" "+what(r.Name), r.Hours, detect.Number(math.Round(r.Mean)))}
-		dst = append(dst, f)
+		text := fmt.Sprintf("%s %s in its last %d active hours where %s were to be expected, more from hour to hour",
+			detect.Number(r.Observed), strings.TrimPrefix(r.Name, "rising_"), r.Hours, detect.Number(math.Round(r.Mean)))
+		dst = append(dst, detect.Finding{Reading: r.Reading, LogP: r.LogP, Text: text})
 	})
 	best, at := -1.0, -1
 	for i := range v.NumTurns {

@@ -3,8 +3,6 @@ package feature
 import (
 	"encoding/binary"
 
-	"github.com/cespare/xxhash/v2"
-
 	"github.com/astray-dev/astray/ingest/event"
 )
 
@@ -108,13 +106,13 @@ func (s *Store) refused(v *View, a *Agent, ev *event.Event, in *[NumScales]bool,
 	if t := v.Target; t != nil && (failed || len(t.balks) > 0) {
 		resource := uint32(0) // of what has not failed nobody asks
 		if failed {
-			resource = uint32(xxhash.Sum64String(ev.Resource))
+			resource = uint32(s.hash.resource)
 		}
 		common = t.answered(uint32(a.Key>>32)|1, minute, resource, v.customary, failed)
 	}
 	if malformed := ev.Status == 400 || ev.Status == 405 || ev.Status == 414 || ev.Status == 415 || ev.Status == 422; malformed || failed && ev.Status != 401 {
 		// What is asked for again and again is one question. A password is guessed at one and the same place.
-		if a.asked(uint32(xxhash.Sum64String(ev.Resource)^xxhash.Sum64String(ev.Action))|1) && ev.Resource != "" {
+		if a.asked(uint32(s.hash.resource^s.hash.action)|1) && ev.Resource != "" {
 			return
 		}
 		if malformed {

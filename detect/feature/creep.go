@@ -55,7 +55,7 @@ type Rise struct {
 	LogP  float64
 }
 
-// Rises returns how much more of a feature the agent does than before, ok false when it does not.
+// rise returns how much more of a feature the agent does than before, ok false when it does not.
 func (s *Store) rise(v *View, k int) (r Rise, ok bool) {
 	c := &v.Agent.Creeps[k]
 	if c.Sum.S < leastCreep || c.Sum.Steps < 3 {

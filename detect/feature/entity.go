@@ -147,7 +147,7 @@ type waiting struct {
 	agent   uint32
 	minute  uint32
 	posts   [maxFirst]uint32
-	wording uint32
+	wording uint32 // of a phrase: hash of the text; of an object: its cohort (kinOf)
 }
 
 // crowdPool is what entities of a kind show.

@@ -50,6 +50,7 @@ func (g *growth) read(n float32) {
 	g.New += n
 }
 
+// close ends the open day.
 func (g *growth) close() {
 	*g = growth{Draws: g.Draws + g.Today, Distinct: g.Distinct + g.New}
 }

@@ -290,7 +290,6 @@ func (s *Store) Update(ev *event.Event) *View {
 	if ev.Access >= event.Delete {
 		v.add(&in, Privileged, 1)
 	}
-	fresh := false
 	if ev.Resource != "" {
 		h := s.hash.resource
 		if ev.Access == event.Read {
@@ -299,7 +298,7 @@ func (s *Store) Update(ev *event.Event) *View {
 			if before == 0 {
 				more = a.newReads(h)
 			}
-			fresh = more > 0
+			v.fresh = more > 0
 			if !failed {
 				v.distinct(&in, Reads, before)
 				a.Growth.read(more)
@@ -316,8 +315,7 @@ func (s *Store) Update(ev *event.Event) *View {
 			a.ReadAt = (a.ReadAt + 1) % 8
 		}
 	}
-	v.fresh = fresh
-	s.step(v, a, fresh)
+	s.step(v, a, v.fresh)
 	s.novel(v, a, ev, &in, minute, failed)
 	s.origin(v, a, ev, &in, minute)
 	s.cross(v, a, ev, sec, failed)
