@@ -115,7 +115,8 @@ type Event struct {
 	Secrets       []Secret // what redaction found; empty for nearly every event
 }
 
-// Reset clears e for reuse, keeping the capacity of its slices unless a huge event blew them up.
+// Reset clears e for reuse, keeping the capacity of its slices unless a huge event blew them up. Nothing of what e was is held on to:
+// a string that is left in a slice's unused part would keep the message that it is cut from, and all that was fetched with it.
 func (e *Event) Reset() {
 	*e = Event{
 		OnBehalfOf: reuse(e.OnBehalfOf),
@@ -129,6 +130,7 @@ func reuse[T any](s []T) []T {
 	if cap(s) > 256 {
 		return nil
 	}
+	clear(s[:cap(s)])
 	return s[:0]
 }
 

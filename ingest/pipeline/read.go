@@ -101,6 +101,7 @@ func (p *partition) read(ctx context.Context, wg *sync.WaitGroup) <-chan *batch 
 // decode turns the messages of b into events and dead letters.
 func (p *partition) decode(turn Decode, b *batch) {
 	wall := p.clock()
+	before := len(b.events)
 	b.events, b.refs, b.dead = b.events[:cap(b.events)], b.refs[:0], b.dead[:0]
 	if short := len(b.in.Messages) - len(b.events); short > 0 { // most messages are an event
 		b.events = append(slices.Grow(b.events, short), make([]event.Event, short)...)
@@ -131,6 +132,10 @@ func (p *partition) decode(turn Decode, b *batch) {
 				b.dead = append(b.dead, p.deadLetter(m, err))
 			}
 		}
+	}
+	// Events of the batch before that none has taken the place of would keep its memory.
+	for i := len(b.events); i < before; i++ {
+		b.events[:before][i].Reset()
 	}
 }
 
