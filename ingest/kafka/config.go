@@ -72,7 +72,7 @@ type Config struct {
 	// about it, default 2 min.
 	StallAfter time.Duration
 
-	// FetchMaxBytes bounds one fetch response, default 4 MiB. A single larger record batch is still read.
+	// FetchMaxBytes bounds one fetch response, default 1 MiB. A single larger record batch is still read.
 	FetchMaxBytes int
 	// FetchMaxWait is how long the broker may wait for data before it answers an empty fetch, default 250 ms.
 	FetchMaxWait time.Duration
@@ -125,7 +125,7 @@ func (c Config) withDefaults() Config {
 	def(&c.DialTimeout, 10*time.Second)
 	def(&c.Timeout, 10*time.Second)
 	if c.FetchMaxBytes <= 0 {
-		c.FetchMaxBytes = 4 << 20
+		c.FetchMaxBytes = 1 << 20
 	}
 	if c.Log == nil {
 		c.Log = slog.New(slog.NewTextHandler(io.Discard, nil))
