@@ -130,7 +130,7 @@ func reuse[T any](s []T) []T {
 	if cap(s) > 256 {
 		return nil
 	}
-	clear(s[:cap(s)])
+	clear(s) // what is beyond was cleared when it was left
 	return s[:0]
 }
 

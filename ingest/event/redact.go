@@ -52,8 +52,8 @@ func (r *Redactor) credential(id string) (rule, secret string) {
 		return "", ""
 	}
 	if rule, secret = credentialSecret(id); rule == "" {
-		id = strings.Clone(id)
-		slot.Store(&id)
+		clean := strings.Clone(id)
+		slot.Store(&clean)
 	}
 	return rule, secret
 }

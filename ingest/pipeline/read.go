@@ -107,25 +107,29 @@ func (p *partition) decode(turn Decode, b *batch) {
 		b.events = append(slices.Grow(b.events, short), make([]event.Event, short)...)
 	}
 	b.events = b.events[:0]
+	var m *kafka.Message
+	var now int64 // m's
+	var first int // of m's events
+	next := func() *event.Event {
+		n := len(b.events)
+		if n < cap(b.events) {
+			b.events = b.events[:n+1] // with the capacity of its slices
+		} else {
+			b.events = append(b.events, event.Event{})
+		}
+		b.refs = append(b.refs, ref{offset: m.Offset, time: now, index: uint32(n - first)})
+		return &b.events[n]
+	}
 	for i := range b.in.Messages {
-		m := &b.in.Messages[i]
+		m = &b.in.Messages[i]
 		// Event times are judged by the record's timestamp, so that the verdict on a message is the same when it
 		// is read again after a crash; the clock only stands in where there is none, or where it is ahead.
-		now := wall
+		now = wall
 		if m.Time > 0 && m.Time < wall {
 			now = m.Time
 		}
-		first := len(b.events)
-		err := turn(m, now, func() *event.Event {
-			n := len(b.events)
-			if n < cap(b.events) {
-				b.events = b.events[:n+1] // with the capacity of its slices
-			} else {
-				b.events = append(b.events, event.Event{})
-			}
-			b.refs = append(b.refs, ref{offset: m.Offset, time: now, index: uint32(n - first)})
-			return &b.events[n]
-		})
+		first = len(b.events)
+		err := turn(m, now, next)
 		if err != nil {
 			b.events, b.refs = b.events[:first], b.refs[:first]
 			if !errors.Is(err, decode.ErrNone) {

@@ -649,6 +649,8 @@ func (p *partition) process(ctx context.Context, b *batch) error {
 	}
 	t0 := time.Now()
 	ahead := 0
+	var at *ref
+	say := func(partition int, data []byte) { p.link(at, partition, data) }
 	for i := range b.events {
 		if p.scout != nil && i >= ahead {
 			ahead += p.scout.Ahead(b.events[i:])
@@ -656,7 +658,8 @@ func (p *partition) process(ctx context.Context, b *batch) error {
 		if !b.refs[i].skip {
 			p.engine.Observe(&b.events[i])
 			if p.linker != nil {
-				p.link(&b.refs[i])
+				at = &b.refs[i]
+				p.linker.Links(say)
 			}
 		}
 	}
@@ -717,9 +720,10 @@ func (p *partition) bring(ctx context.Context, b *batch) error {
 		p.savedSeen = n
 		p.evictor.Saved(n)
 	}
+	need := func(key string) { p.away[key] = struct{}{} }
 	for i := range b.events {
 		if !b.refs[i].skip {
-			p.evictor.Away(&b.events[i], func(key string) { p.away[key] = struct{}{} })
+			p.evictor.Away(&b.events[i], need)
 		}
 	}
 	if len(p.away) == 0 {
@@ -752,19 +756,17 @@ func (p *partition) count() {
 	p.moved = now
 }
 
-// link keeps what the event observed last says to the exchange.
-func (p *partition) link(r *ref) {
-	p.linker.Links(func(partition int, data []byte) {
-		f := &p.frames[partition]
-		if len(p.slab)+len(data) > cap(p.slab) {
-			p.slab = make([]byte, 0, max(64<<10, len(data)))
-		}
-		n := len(p.slab)
-		p.slab = append(p.slab, data...)
-		f.Records = append(f.Records, link.Record{Offset: r.offset + p.base, Index: r.index, Data: p.slab[n:len(p.slab):len(p.slab)]})
-		p.linked++
-		p.linkBytes += len(data)
-	})
+// link keeps what the event at r says to a partition of the exchange.
+func (p *partition) link(r *ref, partition int, data []byte) {
+	f := &p.frames[partition]
+	if len(p.slab)+len(data) > cap(p.slab) {
+		p.slab = make([]byte, 0, max(64<<10, len(data)))
+	}
+	n := len(p.slab)
+	p.slab = append(p.slab, data...)
+	f.Records = append(f.Records, link.Record{Offset: r.offset + p.base, Index: r.index, Data: p.slab[n:len(p.slab):len(p.slab)]})
+	p.linked++
+	p.linkBytes += len(data)
 }
 
 // takeFrames closes the open frames. There is one for each partition of the exchange even if it has no records: whoever

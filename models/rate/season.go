@@ -65,12 +65,14 @@ type Rhythm [bins]float32
 // At is the factor at a time (seconds since the epoch), interpolated between the middles of two hours. Multiply the exposure by
 // it, both to learn and to predict: ten minutes at noon may be worth twenty flat ones.
 func (r *Rhythm) At(time float64) float64 {
-	at := math.Mod(time, hour)
+	// In whole seconds first: the remainder of a float is a division bit by bit.
+	whole := math.Floor(time)
+	at := int64(whole) % hour
 	if at < 0 {
 		at += hour
 	}
 	here := HourOfWeek(time)
-	x, other := at/hour-0.5, here+1
+	x, other := (float64(at)+(time-whole))/hour-0.5, here+1
 	if x < 0 {
 		x, other = -x, here-1
 	}
