@@ -172,7 +172,7 @@ func Fields() []Field {
 		integer("kafka.replicas", "0", "replicas of topics that do not exist yet; 0 leaves it to the brokers", func(c *Config) *int { return &c.Kafka.Replicas }, 0, 15),
 		text("kafka.reset", "earliest", "where to begin without a checkpoint: earliest or latest", func(c *Config) *string { return &c.Kafka.Reset }, oneOf("earliest", "latest")),
 		duration("kafka.session_timeout", "30s", "how long the group waits for a silent instance before others take its partitions", func(c *Config) *time.Duration { return &c.Kafka.SessionTimeout }, 6*time.Second, 30*time.Minute),
-		size("kafka.fetch_max_bytes", "4MiB", "largest answer to one fetch", func(c *Config) *int64 { return &c.Kafka.FetchMaxBytes }, 64<<10, 256<<20),
+		size("kafka.fetch_max_bytes", "1MiB", "largest answer to one fetch", func(c *Config) *int64 { return &c.Kafka.FetchMaxBytes }, 64<<10, 256<<20),
 		boolean("kafka.tls.enabled", "false", "encrypt connections to brokers", func(c *Config) *bool { return &c.Kafka.TLS }),
 		text("kafka.tls.ca_file", "", "certificates that brokers are checked against, PEM; the system's without", func(c *Config) *string { return &c.Kafka.CAFile }, nil),
 		text("kafka.tls.cert_file", "", "certificate of this client, PEM, for brokers that ask for one", func(c *Config) *string { return &c.Kafka.CertFile }, nil),

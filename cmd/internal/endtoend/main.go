@@ -11,8 +11,9 @@
 //	           checkpoint, no exactly-once: the least that anybody would write
 //
 // Rounds are shuffled, so that what the machine does besides meets each of them. CPU is that of the process and of the
-// server while it ran; the broker's is nobody's. Then the topic of a second run gets events at a steady rate, with secrets
-// among them, each of which is an alert; the time from the producer's acknowledged write to the row is measured.
+// server while it ran; the broker's is nobody's. Memory is the most that the process had resident. Then the topic of a
+// second run gets events at a steady rate, with secrets among them, each of which is an alert; the time from the
+// producer's acknowledged write to the row is measured.
 package main
 
 import (
@@ -210,7 +211,7 @@ func (b *bench) run(ctx context.Context) (err error) {
 		}
 	}
 	if b.rounds > 0 {
-		fmt.Fprintf(b.out, "\n%-10s %12s %16s %16s %16s\n", "median", "M rows/s", "CPU s/M, process", "CPU s/M, server", "CPU s/M, both")
+		fmt.Fprintf(b.out, "\n%-10s %12s %16s %16s %16s %12s\n", "median", "M rows/s", "CPU s/M, process", "CPU s/M, server", "CPU s/M, both", "MiB at most")
 		for _, way := range b.ways {
 			rs := seen[way]
 			m := func(f func(result) float64) float64 {
@@ -221,8 +222,9 @@ func (b *bench) run(ctx context.Context) (err error) {
 				slices.Sort(xs)
 				return xs[len(xs)/2]
 			}
-			fmt.Fprintf(b.out, "%-10s %12.3f %16.2f %16.2f %16.2f\n", way, m(func(r result) float64 { return r.rate() / 1e6 }),
-				m(result.process), m(result.database), m(func(r result) float64 { return r.process() + r.database() }))
+			fmt.Fprintf(b.out, "%-10s %12.3f %16.2f %16.2f %16.2f %12.0f\n", way, m(func(r result) float64 { return r.rate() / 1e6 }),
+				m(result.process), m(result.database), m(func(r result) float64 { return r.process() + r.database() }),
+				m(func(r result) float64 { return float64(r.peak >> 10) }))
 		}
 	}
 	if b.rate == 0 {
@@ -271,6 +273,7 @@ type result struct {
 	events         int
 	wall           time.Duration
 	own, servers   time.Duration // CPU
+	peak           int           // the most memory that the process had, KiB
 	stored, alerts uint64
 }
 
@@ -279,7 +282,8 @@ func (r result) process() float64  { return r.own.Seconds() / float64(r.events) 
 func (r result) database() float64 { return r.servers.Seconds() / float64(r.events) * 1e6 }
 
 func (r result) String() string {
-	return fmt.Sprintf("%.3f M rows/s, CPU s per million: %.2f process + %.2f server, %d rows, %d alerts", r.rate()/1e6, r.process(), r.database(), r.stored, r.alerts)
+	return fmt.Sprintf("%.3f M rows/s, CPU s per million: %.2f process + %.2f server, %d MiB at most, %d rows, %d alerts",
+		r.rate()/1e6, r.process(), r.database(), r.peak>>10, r.stored, r.alerts)
 }
 
 // measure works through the topic one way, into a database of its own.
@@ -320,6 +324,9 @@ func (b *bench) measure(ctx context.Context, way string, round int) (r result, e
 		}
 	}
 	r.events, r.wall = b.events, time.Since(start)
+	if r.peak, err = peak(p.cmd.Process.Pid); err != nil {
+		return r, err
+	}
 	if r.own, err = p.end(); err != nil {
 		return r, err
 	}
@@ -559,6 +566,25 @@ func usage(pid int) (time.Duration, error) {
 		ticks += n
 	}
 	return time.Duration(ticks) * time.Second / 100, nil
+}
+
+// peak is the most memory that a process has had resident so far, in KiB.
+func peak(pid int) (int, error) {
+	name := fmt.Sprintf("/proc/%d/status", pid)
+	text, err := os.ReadFile(name)
+	if err != nil {
+		return 0, err
+	}
+	for line := range strings.Lines(string(text)) {
+		if rest, ok := strings.CutPrefix(line, "VmHWM:"); ok {
+			n, err := strconv.Atoi(strings.TrimSpace(strings.TrimSuffix(strings.TrimSpace(rest), "kB")))
+			if err != nil {
+				return 0, fmt.Errorf("%s: VmHWM: %w", name, err)
+			}
+			return n, nil
+		}
+	}
+	return 0, fmt.Errorf("%s: no VmHWM", name)
 }
 
 func open(dsn string) (driver.Conn, error) {

@@ -24,7 +24,7 @@ func TestEachWayIsMeasured(t *testing.T) {
 		t.Fatalf("%v\n%s", err, out.String())
 	}
 	for _, want := range []string{
-		`round 1  engine .* process \+ \S+ server, 3000 rows`, `round 1  topic .* 3000 rows`, `round 1  no-detect .* 3000 rows, 0 alerts`, `round 1  plain .* 3000 rows, 0 alerts`,
+		`round 1  engine .* process \+ \S+ server, [1-9]\d* MiB at most, 3000 rows`, `round 1  topic .* 3000 rows`, `round 1  no-detect .* 3000 rows, 0 alerts`, `round 1  plain .* 3000 rows, 0 alerts`,
 		`median`, `at 200 events/s: [1-9]\d* of \d+ alerts, p50 \d+`,
 	} {
 		if !regexp.MustCompile(want).MatchString(out.String()) {
