@@ -186,8 +186,8 @@ func (e *Engine) sameHand(c crossing, now int64) *episode {
 	var best *episode
 	most := 1 // two agents in common are the least
 	for _, o := range e.shared {
-		// Two detectors that see one crowd pass on one text see one cause.
-		text := c.entity.Kind == feature.Template && o.alert.EntityKind == alert.KindTemplate
+		// Two detectors that see one crowd pass on one text, or the link in it, see one cause.
+		text := (c.entity.Kind == feature.Template || c.entity.Kind == feature.Page) && o.alert.EntityKind == alert.KindTemplate
 		if !o.has(c.detector) && !text || e.current(o, now) == nil || now-o.last > e.cfg.Gap.Microseconds() {
 			continue
 		}
