@@ -19,7 +19,7 @@ lint: ## gofmt, go vet and staticcheck
 RACE := $(if $(shell command -v "$$(go env CC)"),-race)
 
 # Tests of whole worlds in one goroutine, which the race detector is too slow for. They skip themselves where it is at work.
-WORLDS := 'TestScenarios|TestWithLittleMemoryTheSameIsFound|TestExchangeFindsWhatCrossesPartitions|TestWhatAllDoAtOnceIsNobodysBurst|TestAnEngineKeepsNoMemoryOfEvents'
+WORLDS := 'TestScenarios|TestWithLittleMemoryTheSameIsFound|TestExchangeFindsWhatCrossesPartitions|TestWhatAllDoAtOnceIsNobodysBurst|TestAnEngine'
 
 test: lint ## Everything that is tested, with the race detector and in shuffled order
 	@$(if $(RACE),,echo "SKIPPED: the race detector; it needs a C compiler ($$(go env CC))")

@@ -40,7 +40,6 @@ type Exchange struct {
 	waiting waiting
 	changed bool // sources or waiting, since the last checkpoint
 	day     int64
-	names   map[uint64]string   // of the agents with a track
 	touched map[uint64]struct{} // of those, the ones to save
 	gone    []string            // the ones to forget
 	extra   track               // of agents beyond maxTracks
@@ -88,7 +87,7 @@ func NewExchange(cfg Config, sources int, detectors ...Detector) *Exchange {
 		e.idle[i] = info.Across == Within
 	}
 	e.silence, e.linked = -1, true
-	return &Exchange{e: e, want: int32(sources), sources: map[int32]*source{}, names: map[uint64]string{}, touched: map[uint64]struct{}{}}
+	return &Exchange{e: e, want: int32(sources), sources: map[int32]*source{}, touched: map[uint64]struct{}{}}
 }
 
 // Observe takes a frame, in the event's content.
@@ -184,14 +183,15 @@ func (x *Exchange) join(l *feature.Link) {
 	}
 	e.catchUp(l.Time)
 	// The name outlives the link's frame: it is the one that is kept already, or a copy.
-	if known := x.names[xxhash.Sum64String(l.AgentID)]; known == l.AgentID {
-		l.AgentID = known
+	k := xxhash.Sum64String(l.AgentID)
+	t := e.tracks[k]
+	if t != nil && t.name == l.AgentID {
+		l.AgentID = t.name
 	} else {
 		l.AgentID = strings.Clone(l.AgentID)
 	}
 	v := e.store.Join(l)
-	k := v.Agent.Key
-	if e.tracks[k] == nil {
+	if t == nil {
 		if len(e.tracks) >= maxTracks {
 			// Its days are not learned from: of so many they teach nothing more.
 			x.extra = track{day: l.Time / 86_400_000_000, max: x.extra.max[:0]}
@@ -200,7 +200,8 @@ func (x *Exchange) join(l *feature.Link) {
 			delete(e.tracks, k)
 			return
 		}
-		x.names[k] = l.AgentID
+		t = &track{day: l.Time / 86_400_000_000, name: l.AgentID}
+		e.tracks[k] = t
 	}
 	x.touched[k] = struct{}{}
 	e.judge(v)
@@ -220,9 +221,8 @@ func (x *Exchange) forget(day int64) {
 			x.touched[k] = struct{}{}
 			continue
 		}
-		x.gone = append(x.gone, x.names[k])
+		x.gone = append(x.gone, t.name)
 		delete(e.tracks, k)
-		delete(x.names, k)
 		delete(x.touched, k)
 	}
 }
@@ -266,8 +266,9 @@ func (x *Exchange) Checkpoint(yield func(key string, state []byte) error) error 
 	var ids []string
 	back := map[string]bool{}
 	for k := range x.touched {
-		ids = append(ids, x.names[k])
-		back[x.names[k]] = true
+		id := x.e.tracks[k].name
+		ids = append(ids, id)
+		back[id] = true
 	}
 	slices.Sort(ids)
 	for _, id := range ids {
@@ -284,7 +285,7 @@ func (x *Exchange) Checkpoint(yield func(key string, state []byte) error) error 
 		return err
 	}
 	for _, id := range x.gone {
-		if _, known := x.names[xxhash.Sum64String(id)]; known || back[id] {
+		if x.e.tracks[xxhash.Sum64String(id)] != nil || back[id] {
 			continue
 		}
 		if err := yield(trackKey+id, nil); err != nil {
@@ -332,13 +333,7 @@ func (x *Exchange) append(dst []byte) []byte {
 // Restore takes one state that Checkpoint yielded, in any order, before the first Observe.
 func (x *Exchange) Restore(key string, state []byte) error {
 	if key != exchangeKey {
-		if err := x.e.Restore(key, state); err != nil {
-			return err
-		}
-		if id, ok := cutTrack(key); ok {
-			x.names[xxhash.Sum64String(id)] = id
-		}
-		return nil
+		return x.e.Restore(key, state)
 	}
 	if len(state) == 0 || state[0] != exchangeVersion {
 		return fmt.Errorf("exchange: %w", feature.ErrVersion)

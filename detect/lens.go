@@ -14,6 +14,7 @@ import (
 // once a detector has had something to say of it; an exchange, whose agents have no features, keeps a table.
 type track struct {
 	day  int64    // an exchange's; the day of others is feature.Agent.Judged
+	name string   // of the agent, an exchange's as well
 	max  []shown  // in the order of lenses
 	open *episode // about the agent
 	with uint64   // entity of the open alert that the agent has a part in

@@ -345,6 +345,7 @@ func (e *Engine) restoreTrack(id string, state []byte) error {
 		t.heard = append(t.heard, peak{st.Heard[i-1], st.Heard[i]})
 	}
 	if e.linked {
+		t.name = id
 		e.tracks[xxhash.Sum64String(id)] = t
 		return nil
 	}
@@ -353,9 +354,6 @@ func (e *Engine) restoreTrack(id string, state []byte) error {
 	a.Beside = t
 	return nil
 }
-
-// cutTrack returns the agent whose track is stored under the key.
-func cutTrack(key string) (id string, ok bool) { return strings.CutPrefix(key, trackKey) }
 
 // StateBytes is about how much memory the agents' states take.
 func (e *Engine) StateBytes() int64 {

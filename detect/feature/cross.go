@@ -2,6 +2,7 @@ package feature
 
 import (
 	"strings"
+	"unsafe"
 
 	"github.com/cespare/xxhash/v2"
 
@@ -15,6 +16,7 @@ func (s *Store) cross(v *View, a *Agent, ev *event.Event, sec int64, failed bool
 	away := s.exchange > 0
 	if away {
 		s.link.Refs, s.link.Keys, s.link.Phrases = s.link.Refs[:0], s.link.Keys[:0], s.link.Phrases[:0]
+		s.words = s.words[:0]
 	}
 	if ev.Service != "" && ev.Service != "unknown" && !failed {
 		key := s.hash.service*31 + s.hash.action
@@ -23,7 +25,7 @@ func (s *Store) cross(v *View, a *Agent, ev *event.Event, sec int64, failed bool
 		v.Target, _, before = sh.touch(Target, key, a, sec, name)
 		v.hourly, v.customary = first(before, sec, Hour), before != 0
 		if away && first(before, sec, Minute) {
-			s.refer(Ref{Kind: Target, Key: key, Name: name()})
+			s.refer(Ref{Kind: Target, Key: key, Name: s.spaced(ev.Action, ev.Service)})
 		}
 	}
 	if ev.Access >= event.Write {
@@ -44,7 +46,7 @@ func (s *Store) cross(v *View, a *Agent, ev *event.Event, sec int64, failed bool
 			}
 			v.Object = e
 			if away && first(before, sec, Minute) {
-				s.refer(Ref{Object, key, name(), ev.Kind == event.Post})
+				s.refer(Ref{Object, key, s.spaced(ev.Action, on), ev.Kind == event.Post})
 			}
 		}
 	}
@@ -81,6 +83,13 @@ func (s *Store) cross(v *View, a *Agent, ev *event.Event, sec int64, failed bool
 		v.Foreign, v.ForeignLogP = false, 0
 		v.Object, v.Credential, v.Source, v.Gathered = nil, nil, nil, Gathering{}
 	}
+}
+
+// spaced is two words with a space between them, for a Ref: it is valid until the next event.
+func (s *Store) spaced(a, b string) string {
+	n := len(s.words)
+	s.words = append(append(append(s.words, a...), ' '), b...)
+	return unsafe.String(&s.words[n], len(s.words)-n) // not empty: there is the space
 }
 
 func (s *Shared) bump(e *Entity, c Crowd, sec int64, w float32) {

@@ -147,6 +147,7 @@ type Store struct {
 	exchange int // partitions of the exchange, 0 without
 	link     Link
 	linkBuf  []byte
+	words    []byte // names in link
 	mates    []Ref
 	guest    Agent       // stands in for the agent of a link
 	guests   Cohort      // its cohort

@@ -151,7 +151,7 @@ func (p *partition) deadLetter(m *kafka.Message, err error) DeadLetter {
 	}
 	var r *event.Rejection
 	if errors.As(err, &r) {
-		d.Code, d.Field = r.Code, r.Field
+		d.Code, d.Field = r.Code, strings.Clone(r.Field) // a key may be the message's own
 	}
 	if p.cfg.Redact != nil {
 		// Redaction looks at no more than it takes to fill what is kept.
