@@ -82,50 +82,82 @@ type Entity struct {
 
 const maxNames = 64
 
-// latest is the names of the agents seen last, at most maxNames. A busy entity's latest change with nearly every event: their
-// hashes are searched, and nothing is moved when one comes again.
+// latest is the names of the agents seen last, at most maxNames, as a list from the newest to the oldest. A busy entity's latest change
+// with nearly every event: nothing is moved but places in the list, and filter tells of most newcomers that they need not be
+// looked for.
 type latest struct {
-	names []string
-	keys  []uint32 // hashes of the names
-	seen  []uint64 // when each was added last, as turns
-	turn  uint64
+	names          []string
+	keys           []uint32  // hashes of the names
+	places         []place   // in the list, of each name
+	newest, oldest uint8     // places
+	filter         [4]uint64 // a bit for each key, and for some of those that are gone
+	gone           uint8     // how many
 }
+
+// place is where a name stands in the list.
+type place struct{ older, newer uint8 }
 
 func (l *latest) len() int { return len(l.names) }
 
+// bit is where a key's bit stands in the filter.
+func (*latest) bit(key uint32) (word int, bit uint64) { return int(key >> 30), 1 << (key >> 24 & 63) }
+
 // add makes the name the newest.
 func (l *latest) add(name string, key uint32) {
-	l.turn++
-	for p, k := range l.keys {
-		if k == key && l.names[p] == name {
-			l.seen[p] = l.turn
-			return
+	word, bit := l.bit(key)
+	if l.filter[word]&bit != 0 {
+		for p, k := range l.keys {
+			if k == key && l.names[p] == name {
+				l.raise(uint8(p))
+				return
+			}
 		}
 	}
-	if len(l.names) < maxNames {
-		l.names, l.keys, l.seen = append(l.names, name), append(l.keys, key), append(l.seen, l.turn)
+	l.filter[word] |= bit
+	if n := len(l.names); n < maxNames {
+		l.names, l.keys = append(l.names, name), append(l.keys, key)
+		l.places = append(l.places, place{older: l.newest})
+		if n > 0 {
+			l.places[l.newest].newer = uint8(n)
+		}
+		l.newest = uint8(n)
 		return
 	}
-	oldest := 0
-	for p, at := range l.seen {
-		if at < l.seen[oldest] {
-			oldest = p
+	p := l.oldest
+	l.names[p], l.keys[p] = name, key
+	l.raise(p)
+	if l.gone++; l.gone == maxNames {
+		l.gone, l.filter = 0, [4]uint64{}
+		for _, k := range l.keys {
+			word, bit := l.bit(k)
+			l.filter[word] |= bit
 		}
 	}
-	l.names[oldest], l.keys[oldest], l.seen[oldest] = name, key, l.turn
+}
+
+// raise makes the name at a place the newest.
+func (l *latest) raise(p uint8) {
+	if p == l.newest {
+		return
+	}
+	at := &l.places[p]
+	if p == l.oldest {
+		l.oldest = at.newer
+	} else {
+		l.places[at.older].newer = at.newer
+	}
+	l.places[at.newer].older = at.older
+	at.older, l.places[l.newest].newer = l.newest, p
+	l.newest = p
 }
 
 // all returns a copy of the names, oldest first.
 func (l *latest) all() []string {
-	var places [maxNames]uint8
-	for p := range l.names {
-		places[p] = uint8(p)
-	}
-	order := places[:len(l.names)]
-	slices.SortFunc(order, func(a, b uint8) int { return cmp.Compare(l.seen[a], l.seen[b]) })
-	names := make([]string, len(order))
-	for i, p := range order {
+	names := make([]string, len(l.names))
+	p := l.oldest
+	for i := range names {
 		names[i] = l.names[p]
+		p = l.places[p].newer
 	}
 	return names
 }

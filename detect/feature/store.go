@@ -191,7 +191,7 @@ func (s *Store) Bytes() int64 {
 	n := s.agentBytes
 	for _, p := range s.shared.entities.all {
 		e := *p
-		n += int64(unsafe.Sizeof(*e)) + int64(e.members.Bytes()+24*cap(e.posts)+28*cap(e.latest.names)+len(e.Name))
+		n += int64(unsafe.Sizeof(*e)) + int64(e.members.Bytes()+24*cap(e.posts)+22*cap(e.latest.names)+len(e.Name))
 	}
 	return n + int64(len(s.shared.waiting.slots))*32
 }
