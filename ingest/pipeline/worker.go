@@ -56,7 +56,8 @@ type Config struct {
 	BlockRows          int
 	BlockBytes         int
 	BlockAge, AlertAge time.Duration
-	// CheckpointEvery is the time between checkpoints, default 10 s.
+	// CheckpointEvery is the time between checkpoints, default 10 s. While more than a block waits on the topic it is three times
+	// as long: nearly every state has changed by the next one, and reading a little again is nothing to who has all that to read.
 	CheckpointEvery time.Duration
 	// WriteTimeout bounds one attempt to write to the store, default 20 s. It must be shorter than the group's
 	// session time-out: a write of an owner that lost its partition is then over when the next one begins.
@@ -551,7 +552,7 @@ func (p *partition) observe(ctx context.Context, decoded <-chan *batch) error {
 		now := p.cfg.Now()
 		p.gauges(now)
 		switch {
-		case p.pos != p.captured && (p.full || p.wanted() || now.Sub(p.capturedAt) >= p.cfg.CheckpointEvery):
+		case p.pos != p.captured && (p.full || p.wanted() || now.Sub(p.capturedAt) >= p.due()):
 			if err := p.checkpoint(ctx); err != nil {
 				return err
 			}
@@ -574,6 +575,15 @@ func (p *partition) wanted() bool {
 	}
 	at := w.Wanted() + p.base
 	return p.captured < at && p.pos >= at
+}
+
+// due is after how long there is a checkpoint that nobody waits for.
+func (p *partition) due() time.Duration {
+	// Those who feed a Wanter say when they need one.
+	if _, asked := p.src.(Wanter); asked || p.behind {
+		return 3 * p.cfg.CheckpointEvery
+	}
+	return p.cfg.CheckpointEvery
 }
 
 // patience is how long something may wait that waits for age as a rule.
