@@ -131,6 +131,9 @@ func (p *partition) decode(turn Decode, b *batch) {
 		first = len(b.events)
 		err := turn(m, now, next)
 		if err != nil {
+			for k := first; k < len(b.events); k++ {
+				b.events[k].Reset() // what was read of it is not to be kept either
+			}
 			b.events, b.refs = b.events[:first], b.refs[:first]
 			if !errors.Is(err, decode.ErrNone) {
 				b.dead = append(b.dead, p.deadLetter(m, err))

@@ -19,11 +19,14 @@ func TestABatchLetsGoOfTheOneBefore(t *testing.T) {
 	formats := NewFormats(nil, nil)
 	decode := formats.Decode()
 	var b batch
-	fill := func(messages int, rest string) (memory weak.Pointer[byte]) {
+	fill := func(messages int, rest, last string) (memory weak.Pointer[byte]) {
 		// As a fetch is unpacked: one piece of memory for all its messages.
 		var all []byte
 		var ends []int
 		for i := range messages {
+			if i == messages-1 {
+				rest += last
+			}
 			all = fmt.Appendf(all, `{"id":"e%d","time":%d,"kind":"post","agent_id":"a","action":"post.create"%s}`, i, now.UnixMilli(), rest)
 			ends = append(ends, len(all))
 		}
@@ -35,18 +38,27 @@ func TestABatchLetsGoOfTheOneBefore(t *testing.T) {
 			from = end
 		}
 		p.decode(decode, &b)
-		if len(b.events) != messages || len(b.dead) > 0 {
+		if len(b.events)+len(b.dead) != messages {
 			t.Fatalf("%d events and %d dead letters of %d messages: %+v", len(b.events), len(b.dead), messages, b.dead)
 		}
 		return weak.Make(&all[0])
 	}
 	const slices = `,"mentions":["a friend of mine"],"on_behalf_of":["somebody","else"],"labels":{"x":"y"},"content":"key ghp_0123456789abcdefghijABCDEFGHIJ456789"`
-	for name, rest := range map[string]string{"slices": slices, "texts alone": ""} {
-		first := fill(40, rest)
-		if rest != "" && (len(b.events[39].Mentions) != 1 || len(b.events[39].Secrets) != 1) {
+	const twice = `,"community":"c","community":"c"`
+	for name, c := range map[string]struct{ rest, last string }{
+		"slices": {rest: slices}, "texts alone": {}, "the last is rejected": {last: twice},
+	} {
+		first := fill(40, c.rest, c.last)
+		if dead := len(b.dead); c.last == "" && dead != 0 || c.last != "" && dead != 1 {
+			t.Fatalf("%s: %d dead letters: %+v", name, dead, b.dead)
+		}
+		if c.rest != "" && (len(b.events[39].Mentions) != 1 || len(b.events[39].Secrets) != 1) {
 			t.Fatalf("the batch has nothing to hold on to: %+v", b.events[39])
 		}
-		fill(3, "") // fewer, and with none of it
+		fill(3, "", "") // fewer, and with none of it
+		if len(b.dead) > 0 {
+			t.Fatalf("%s: %+v", name, b.dead)
+		}
 		runtime.GC()
 		if first.Value() != nil {
 			t.Errorf("%s: a batch holds on to what it held before", name)
