@@ -16,7 +16,7 @@ import (
 
 // An event's strings are cut from the memory that thousands of messages came in. An engine that kept one, be it an agent's name, would
 // keep all of it, so it keeps copies: a few of the event seen last aside, nothing of what it was shown is held on to.
-func TestAnEngineKeepsNoMemoryOfEvents(t *testing.T) {
+func TestAnEngineKeepsNoMemoryOfEventsInAWorld(t *testing.T) {
 	long(t)
 	e := detect.New(detect.Config{Links: 2, Memory: 64 << 20}, catalog.All()...)
 	world, err := simulate.New(simulate.Config{Agents: 120, Days: 3, Seed: 4})

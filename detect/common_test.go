@@ -1,6 +1,7 @@
 package detect_test
 
 import (
+	"strings"
 	"testing"
 
 	"github.com/astray-dev/astray/detect/alert"
@@ -8,9 +9,12 @@ import (
 )
 
 // long is for tests of whole worlds. An engine is one goroutine's, in which the race detector finds nothing and takes ten times as
-// long: make test runs them once more without it.
+// long: make test runs them once more without it, by their names, which end in InAWorld.
 func long(t *testing.T) {
 	t.Helper()
+	if !strings.HasSuffix(t.Name(), "InAWorld") {
+		t.Fatal("make test does not find it without the race detector: its name must end in InAWorld")
+	}
 	if underRace {
 		t.Skip("a world is too long under the race detector, and one goroutine's")
 	}
@@ -43,7 +47,7 @@ func about(alerts []alert.Alert, detector, agent string) (n int) {
 	return n
 }
 
-func TestWhatAllDoAtOnceIsNobodysBurst(t *testing.T) {
+func TestWhatAllDoAtOnceIsNobodysBurstInAWorld(t *testing.T) {
 	long(t)
 	for seed := range uint64(3) {
 		if n := about(run(seed, surge(40, 1)), "burst", ""); n > 2 {

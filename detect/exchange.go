@@ -1,6 +1,7 @@
 package detect
 
 import (
+	"cmp"
 	"encoding/binary"
 	"errors"
 	"fmt"
@@ -263,30 +264,26 @@ func (x *Exchange) Checkpoint(yield func(key string, state []byte) error) error 
 	if err := x.e.store.Checkpoint(yield); err != nil {
 		return err
 	}
-	var ids []string
-	back := map[string]bool{}
+	var changed []*track
 	for k := range x.touched {
-		id := x.e.tracks[k].name
-		ids = append(ids, id)
-		back[id] = true
+		changed = append(changed, x.e.tracks[k])
 	}
-	slices.Sort(ids)
-	for _, id := range ids {
-		t := x.e.tracks[xxhash.Sum64String(id)]
+	slices.SortFunc(changed, func(a, b *track) int { return cmp.Compare(a.name, b.name) })
+	for _, t := range changed {
 		b, err := x.e.marshalTrack(t, t.day)
 		if err != nil {
 			return fmt.Errorf("track: %w", err)
 		}
-		if err := yield(trackKey+id, b); err != nil {
+		if err := yield(trackKey+t.name, b); err != nil {
 			return err
 		}
 	}
-	if err := x.e.saveOwn(len(ids) > 0, yield); err != nil {
+	if err := x.e.saveOwn(len(changed) > 0, yield); err != nil {
 		return err
 	}
 	for _, id := range x.gone {
-		if x.e.tracks[xxhash.Sum64String(id)] != nil || back[id] {
-			continue
+		if x.e.tracks[xxhash.Sum64String(id)] != nil {
+			continue // it is back
 		}
 		if err := yield(trackKey+id, nil); err != nil {
 			return err

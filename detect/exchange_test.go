@@ -181,7 +181,7 @@ func joined(t testing.TB, logs [][][]link.Frame, exchanges int, next func(n int)
 
 // What crosses partitions is found behind the exchange, and found the same however the partitions' frames interleave,
 // whichever are repeated by a new owner, and wherever the exchange itself begins anew.
-func TestExchangeFindsWhatCrossesPartitions(t *testing.T) {
+func TestExchangeFindsWhatCrossesPartitionsInAWorld(t *testing.T) {
 	long(t)
 	for _, exchanges := range []int{1, 3} {
 		turn := 0

@@ -309,11 +309,7 @@ func (e *Engine) rank(detector, lens int, f *Finding) float64 {
 func (e *Engine) track(a *feature.Agent, now int64) *track {
 	day := now / 86_400_000_000
 	if e.linked {
-		t := e.tracks[a.Key]
-		if t == nil {
-			t = &track{day: day}
-			e.tracks[a.Key] = t
-		}
+		t := e.tracks[a.Key] // made by Exchange.join, which knows the name
 		if day > t.day {
 			e.learn(t, t.day, now, a.Compared())
 			t.day = day

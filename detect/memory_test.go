@@ -84,7 +84,7 @@ func (k *keeper) save() {
 }
 
 // An engine that can keep hardly any agent in memory finds what one finds that keeps all, and ends with the same states.
-func TestWithLittleMemoryTheSameIsFound(t *testing.T) {
+func TestWithLittleMemoryTheSameIsFoundInAWorld(t *testing.T) {
 	long(t)
 	outcome := func(memory int64, size, every int) *keeper {
 		k := newKeeper(t, memory, size, every)
