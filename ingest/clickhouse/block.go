@@ -245,6 +245,10 @@ func (s *Store) insert(ctx context.Context, statement string, owner pipeline.Che
 		// could not begin. Between rows it looks every second whether it was killed.
 		{Key: "receive_timeout", Value: fmt.Sprint(max(1, int(min(s.insertTimeout, maxSilence)/time.Second))), Important: true},
 		{Key: "poll_interval", Value: "1", Important: true},
+		// Skip indexes and statistics are made by the first merge, which makes them in any case. A part that was not merged is a block
+		// long: there an index of four granules has next to nothing to skip.
+		{Key: "materialize_skip_indexes_on_insert", Value: "0"},
+		{Key: "materialize_statistics_on_insert", Value: "0"},
 	}
 	if token != "" {
 		settings = append(settings,

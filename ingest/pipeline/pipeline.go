@@ -130,9 +130,10 @@ type Store interface {
 	// StoredOffsets returns, for every day (event time, days since 1970) that has rows of the partition at or
 	// after offset from, the highest offset stored.
 	StoredOffsets(ctx context.Context, topic string, partition int32, from int64) (map[int32]int64, error)
-	// SaveStates saves states valid at cp.Offset. They count only once a checkpoint at or beyond is saved.
+	// SaveStates saves states valid at cp.Offset. They count only once a checkpoint at or beyond is saved. The error is
+	// ErrLost, and nothing is saved, when a higher epoch has claimed the partition.
 	SaveStates(ctx context.Context, cp Checkpoint, states []State) error
-	// SaveCheckpoint saves cp. It fails, or has no effect, when a higher epoch has claimed the partition.
+	// SaveCheckpoint saves cp. The error is ErrLost, and nothing is saved, when a higher epoch has claimed the partition.
 	SaveCheckpoint(ctx context.Context, cp Checkpoint) error
 	// WriteAlerts saves alerts; of one id the highest revision counts.
 	WriteAlerts(ctx context.Context, alerts []*alert.Alert) error
@@ -150,7 +151,8 @@ type Block interface {
 	Rows() int
 	Bytes() int
 	// Flush stores the rows, atomically per day of event time, and forgets them. After an error it is called
-	// again for what is left; rows that had arrived all the same are not stored twice.
+	// again for what is left; rows that had arrived all the same are not stored twice. The error is ErrLost, and
+	// nothing more is stored, when a higher epoch than the block's has claimed the partition.
 	Flush(ctx context.Context) error
 	// Close releases what the block holds.
 	Close() error

@@ -244,6 +244,22 @@ func (l *ledger) do(ctx context.Context, op string, f func(half bool)) error {
 	return nil
 }
 
+// guarded is do on behalf of an owner: it is refused when there is a later one.
+func (l *ledger) guarded(ctx context.Context, op string, epoch uint64, f func(half bool)) error {
+	lost := false
+	err := l.do(ctx, op, func(half bool) {
+		if newest, _ := l.newest(); newest.Epoch > epoch {
+			lost = true
+			return
+		}
+		f(half)
+	})
+	if lost && err == nil {
+		return ErrLost
+	}
+	return err
+}
+
 func (l *ledger) newest() (cp Checkpoint, ok bool) {
 	for _, c := range l.checkpoints {
 		if !ok || cmp.Or(cmp.Compare(c.Epoch, cp.Epoch), cmp.Compare(c.Offset, cp.Offset)) > 0 {
@@ -296,7 +312,7 @@ func (l *ledger) StoredOffsets(ctx context.Context, _ string, _ int32, from int6
 }
 
 func (l *ledger) SaveStates(ctx context.Context, cp Checkpoint, states []State) error {
-	return l.do(ctx, "states", func(half bool) {
+	return l.guarded(ctx, "states", cp.Epoch, func(half bool) {
 		for i, s := range states {
 			if half && i >= len(states)/2 {
 				return
@@ -307,8 +323,8 @@ func (l *ledger) SaveStates(ctx context.Context, cp Checkpoint, states []State) 
 }
 
 func (l *ledger) SaveCheckpoint(ctx context.Context, cp Checkpoint) error {
-	return l.do(ctx, "checkpoint", func(half bool) {
-		if newest, ok := l.newest(); !half && (!ok || newest.Epoch <= cp.Epoch) {
+	return l.guarded(ctx, "checkpoint", cp.Epoch, func(half bool) {
+		if !half {
 			l.checkpoints = append(l.checkpoints, cp)
 		}
 	})
@@ -401,8 +417,8 @@ func (b *page) Flush(ctx context.Context) error {
 	for _, d := range slices.Sorted(maps.Keys(b.days)) {
 		rows := b.days[d]
 		token := fmt.Sprint(d, rows[0].pos, rows[len(rows)-1].pos, len(rows))
-		err := b.l.do(ctx, "insert", func(half bool) {
-			if newest, _ := b.l.newest(); half || b.l.tokens[token] || newest.Epoch > b.epoch {
+		err := b.l.guarded(ctx, "insert", b.epoch, func(half bool) {
+			if half || b.l.tokens[token] {
 				return
 			}
 			b.l.tokens[token] = true

@@ -27,7 +27,7 @@ func (p *partition) writeUnit(ctx context.Context, u unit) error {
 		rows := u.block.Rows()
 		p.point(BeforeBlock)
 		t0 := time.Now()
-		err := p.owned(ctx, "insert", u.block.Flush)
+		err := p.retry(ctx, "insert", u.block.Flush)
 		if err != nil {
 			return err
 		}
@@ -76,7 +76,7 @@ func (p *partition) writeUnit(ctx context.Context, u unit) error {
 		cp := p.claim
 		cp.Offset = u.at
 		p.point(BeforeStates)
-		if err := p.owned(ctx, "states", func(ctx context.Context) error { return st.SaveStates(ctx, cp, u.states) }); err != nil {
+		if err := p.retry(ctx, "states", func(ctx context.Context) error { return st.SaveStates(ctx, cp, u.states) }); err != nil {
 			return err
 		}
 		p.point(AfterStates)
@@ -94,7 +94,7 @@ func (p *partition) writeUnit(ctx context.Context, u unit) error {
 		}
 	}
 	p.point(BeforeCheckpoint)
-	if err := p.owned(ctx, "checkpoint", func(ctx context.Context) error { return st.SaveCheckpoint(ctx, *u.cp) }); err != nil {
+	if err := p.retry(ctx, "checkpoint", func(ctx context.Context) error { return st.SaveCheckpoint(ctx, *u.cp) }); err != nil {
 		return err
 	}
 	p.savedCalls.Store(u.saves)
@@ -114,8 +114,8 @@ func (p *partition) writeUnit(ctx context.Context, u unit) error {
 	return nil
 }
 
-// owned is retry for writes: before every attempt it makes sure that nobody else has claimed the partition. A
-// process that was frozen and has been replaced finds out here.
+// owned is retry for writes that the store does not refuse by itself: before every attempt it makes sure that nobody else
+// has claimed the partition. A process that was frozen and has been replaced finds out here, or by its next block.
 func (p *partition) owned(ctx context.Context, op string, f func(context.Context) error) error {
 	return p.retry(ctx, op, func(ctx context.Context) error {
 		cp, ok, err := p.cfg.Store.Load(ctx, p.topic, p.part)
