@@ -1,6 +1,7 @@
 package clickhouse
 
 import (
+	"encoding/binary"
 	"strings"
 
 	"github.com/ClickHouse/ch-go/proto"
@@ -149,17 +150,41 @@ func (c *listColumn) EncodeColumn(b *proto.Buffer) {
 	}
 }
 
-func (c *listColumn) WriteColumn(w *proto.Writer) { w.ChainBuffer(c.EncodeColumn) }
+func (c *listColumn) WriteColumn(w *proto.Writer) {
+	c.ends.WriteColumn(w)
+	for _, p := range c.parts {
+		p.WriteColumn(w)
+	}
+}
 
-// textColumn is String.
-type textColumn struct{ proto.ColStr }
+// textColumn is String. It keeps its rows as they are sent, each behind its length, so that sending copies nothing; ch-go's own
+// keeps a position for each and puts the two together when the block is sent.
+type textColumn struct {
+	wire []byte
+	rows int
+}
+
+func (c *textColumn) Append(v string) {
+	c.wire = append(binary.AppendUvarint(c.wire, uint64(len(v))), v...)
+	c.rows++
+}
+
+func (c *textColumn) AppendBytes(v []byte) {
+	c.wire = append(binary.AppendUvarint(c.wire, uint64(len(v))), v...)
+	c.rows++
+}
+
+func (c *textColumn) Type() proto.ColumnType       { return proto.ColumnTypeString }
+func (c *textColumn) Rows() int                    { return c.rows }
+func (c *textColumn) EncodeColumn(b *proto.Buffer) { b.PutRaw(c.wire) }
+func (c *textColumn) WriteColumn(w *proto.Writer)  { w.ChainWrite(c.wire) }
 
 func (c *textColumn) Reset() {
 	// A block of huge contents must not keep its memory for good.
-	if cap(c.Buf) > 64<<20 {
-		c.Buf = nil
+	if cap(c.wire) > 64<<20 {
+		c.wire = nil
 	}
-	c.ColStr.Reset()
+	c.wire, c.rows = c.wire[:0], 0
 }
 
 // stringsColumn is Array(String) or Array(LowCardinality(String)).
