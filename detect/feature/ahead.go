@@ -12,6 +12,9 @@ type hashes struct {
 	agent, service, action, resource, destination, credential, source uint64
 }
 
+// target is the key of what the event does where.
+func (h *hashes) target() uint64 { return h.service*31 + h.action }
+
 func (h *hashes) take(ev *event.Event) {
 	*h = hashes{of: ev, agent: hash(ev.AgentID), service: hash(ev.Service), action: hash(ev.Action), resource: hash(ev.Resource),
 		destination: hash(ev.Destination), credential: hash(ev.CredentialID), source: hash(ev.SourceIP)}
@@ -95,7 +98,7 @@ func (a *Agent) touch() uint64 {
 }
 
 // aheadOf reads from memory what Join will look up for a link, a text's phrases above all, so that the waits overlap.
-func (s *Store) aheadOf(l *Link) {
+func (s *Store) aheadOf(l *Link, a uint64) {
 	var keys [maxRefs + maxTemplates + sketchBins]uint64
 	n := 0
 	for i := range l.Refs {
@@ -117,11 +120,18 @@ func (s *Store) aheadOf(l *Link) {
 		sum += s.shared.near(k)
 	}
 	for _, k := range keys[:n] {
-		if e := s.shared.entities.get(k); e != nil {
-			sum += uint64(e.Last) + uint64(e.members.Len())
-		}
+		sum += s.shared.member(k, a)
 	}
 	s.warm = sum
+}
+
+// member reads where an agent is looked for among those that share the value of the key.
+func (s *Shared) member(key, agent uint64) uint64 {
+	e := s.entities.get(key)
+	if e == nil {
+		return 0
+	}
+	return uint64(e.Last) + e.members.Near(agent)
 }
 
 // near reads where a value that agents share is looked for.

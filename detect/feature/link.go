@@ -161,7 +161,7 @@ func (s *Store) Join(l *Link) *View {
 	s.fleet.dirty = true
 	v.SinceStart = (l.Time - s.start) / micros
 	sec := l.Time / micros
-	s.aheadOf(l)
+	s.aheadOf(l, a.Key)
 	for i := range l.Refs {
 		r := &l.Refs[i]
 		switch r.Kind {
