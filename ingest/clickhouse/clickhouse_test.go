@@ -142,6 +142,39 @@ func TestBlocksAreStoredOnce(t *testing.T) {
 	}
 }
 
+// A block waits for no skip index; merging makes them, and what they find is the same before and after.
+func TestSkipIndexesComeWithTheMerge(t *testing.T) {
+	_, conn, store := database(t)
+	if err := conn.Exec(t.Context(), "SYSTEM STOP MERGES events"); err != nil {
+		t.Fatal(err)
+	}
+	if err := errors.Join(write(t, store, 0, 400, 1), write(t, store, 600, 900, 1)); err != nil {
+		t.Fatal(err)
+	}
+	look := func(when string, indexed bool) {
+		t.Helper()
+		var parts, compact, bytes, found uint64
+		err := conn.QueryRow(t.Context(), `SELECT count(), countIf(part_type = 'Compact'), sum(secondary_indices_compressed_bytes)
+			FROM system.parts WHERE database = currentDatabase() AND table = 'events' AND active`).Scan(&parts, &compact, &bytes)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := conn.QueryRow(t.Context(), "SELECT count() FROM events WHERE id IN ('e7', 'e700', 'e500')").Scan(&found); err != nil {
+			t.Fatal(err)
+		}
+		if compact != parts || (bytes > 0) != indexed || found != 2 {
+			t.Errorf("%s: %d parts, %d of them compact, %d bytes of indexes, %d of 2 events found", when, parts, compact, bytes, found)
+		}
+	}
+	look("before the merge", false)
+	for _, q := range []string{"SYSTEM START MERGES events", "OPTIMIZE TABLE events FINAL"} {
+		if err := conn.Exec(t.Context(), q); err != nil {
+			t.Fatal(err)
+		}
+	}
+	look("after the merge", true)
+}
+
 // An owner whose partition was claimed by another can neither store events nor commit, however late it wakes.
 func TestLateOwnerIsFenced(t *testing.T) {
 	_, conn, store := database(t)
