@@ -78,9 +78,9 @@ func BetaLogSF(x, a, b float64) float64 {
 // logIncBeta is ln I_x(a,b), given ln x and ln(1−x).
 func logIncBeta(a, b, lx, l1x, x float64) float64 {
 	if x < (a+1)/(a+b+2) {
-		return math.Min(0, logBeta(a, b, lx, l1x, x))
+		return math.Min(0, logBeta(a, b, lx, l1x, x, epsilon))
 	}
-	return math.Log1p(-math.Min(math.Exp(logBeta(b, a, l1x, lx, 1-x)), 1))
+	return logOneLess(logBeta(b, a, l1x, lx, 1-x, fine))
 }
 
 // StudentLogSF returns ln P(T ≥ t) for Student's distribution with that many degrees of freedom, +Inf being the

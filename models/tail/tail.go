@@ -16,6 +16,7 @@ import (
 
 const (
 	epsilon = 1e-10
+	fine    = 1e-15 // where what counts is the distance from one
 	tiny    = 1e-300
 	maxIter = 500
 )
@@ -102,19 +103,32 @@ func NegBinomialLogSF(k, mean, size float64) float64 {
 	}
 	q := mean / (mean + size)
 	p := size / (mean + size)
+	// The logarithm of what is next to one is taken of its distance from it: it is multiplied by counts of any size.
+	lq, lp := -math.Log1p(size/mean), -math.Log1p(mean/size)
 	if q < (k+1)/(k+size+2) {
-		return math.Min(0, logBeta(k, size, math.Log(q), math.Log(p), q))
+		return math.Min(0, logBeta(k, size, lq, lp, q, epsilon))
 	}
-	c := logBeta(size, k, math.Log(p), math.Log(q), p)
-	return math.Log1p(-math.Min(math.Exp(c), 1))
+	return logOneLess(logBeta(size, k, lp, lq, p, fine))
 }
 
-// logBeta is ln I_x(a,b) where the continued fraction converges quickly, x < (a+1)/(a+b+2).
-func logBeta(a, b, lx, l1x, x float64) float64 {
-	la, _ := math.Lgamma(a)
-	lb, _ := math.Lgamma(b)
-	lab, _ := math.Lgamma(a + b)
-	lead := a*lx + b*l1x + lab - la - lb - math.Log(a)
+// logOneLess is ln(1−exp(l)), for l up to 0.
+func logOneLess(l float64) float64 {
+	if l = math.Min(l, 0); l > -1 {
+		return math.Log(-math.Expm1(l)) // near one, of which nearly all is taken
+	}
+	return math.Log1p(-math.Exp(l))
+}
+
+// logBeta is ln I_x(a,b) where the continued fraction converges quickly, x < (a+1)/(a+b+2), to a relative error of about eps.
+func logBeta(a, b, lx, l1x, x, eps float64) float64 {
+	lead := a*lx + b*l1x
+	if a > b {
+		lb, _ := math.Lgamma(b)
+		lead += logRising(a, b) - math.Log(a) - lb
+	} else {
+		la, _ := math.Lgamma(a + 1) // Γ(a)·a: of a small a the two would take all digits from each other
+		lead += logRising(b, a) - la
+	}
 	c, d := 1.0, 1/nonzero(1-(a+b)*x/(a+1))
 	h := d
 	for i := 1; i < 20*maxIter; i++ { // of the order of √max(a,b), and only near the mean
@@ -127,11 +141,23 @@ func logBeta(a, b, lx, l1x, x float64) float64 {
 		d = 1 / nonzero(1+odd*d)
 		c = nonzero(1 + odd/c)
 		h *= d * c
-		if math.Abs(d*c-1) < epsilon {
+		if math.Abs(d*c-1) < eps {
 			break
 		}
 	}
 	return lead + math.Log(math.Max(h, tiny))
+}
+
+// logRising is ln Γ(a+b)/Γ(a) for a ≥ b. Of a large a the difference is taken of Stirling's series, for the two agree in most
+// of their digits.
+func logRising(a, b float64) float64 {
+	if a > 100 {
+		rest := func(x float64) float64 { return (1 - 1/(30*x*x)) / (12 * x) }
+		return (a+b-0.5)*math.Log1p(b/a) + b*(math.Log(a)-1) + rest(a+b) - rest(a)
+	}
+	la, _ := math.Lgamma(a)
+	lab, _ := math.Lgamma(a + b)
+	return lab - la
 }
 
 func nonzero(x float64) float64 {
