@@ -123,8 +123,7 @@ func (s *seasons) tabulate() {
 
 func (s *seasons) append(dst []byte) []byte {
 	dst = binary.AppendVarint(dst, s.hour)
-	dst = s.Hours.Append(s.Tens.Append(dst))
-	dst = fixed(dst, &s.Days)
+	dst = fixed(fixed(fixed(dst, &s.Tens), &s.Hours), &s.Days)
 	dst = binary.AppendUvarint(dst, uint64(len(s.pending)))
 	return fixed(dst, s.pending)
 }

@@ -206,14 +206,6 @@ func TestSeasonFindsTheRhythmAndShrinksToFlat(t *testing.T) {
 	if got := factor(&s, 12*3600, 1e9); math.Abs(got-1) > 1e-3 {
 		t.Errorf("a strong prior leaves %v", got)
 	}
-	var back rate.Season
-	rest, err := back.Decode(append(s.Append(nil), 7))
-	if err != nil || len(rest) != 1 || back != s {
-		t.Fatalf("round trip: %v, %d left, equal %v", err, len(rest), back == s)
-	}
-	if _, err := back.Decode(make([]byte, 100)); err == nil {
-		t.Error("a short snapshot was read")
-	}
 }
 
 func factor(s *rate.Season, at, concentration float64) float64 {

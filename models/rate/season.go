@@ -1,10 +1,6 @@
 package rate
 
-import (
-	"encoding/binary"
-	"fmt"
-	"math"
-)
+import "math"
 
 const (
 	hour = 3600
@@ -86,26 +82,4 @@ func Weekday(time float64) int { return int((int64(math.Floor(time/day))%7 + 7 +
 func HourOfWeek(time float64) int {
 	h := int((time - math.Floor(time/day)*day) / hour)
 	return 24*Weekday(time) + min(h, 23) // rounding just below midnight
-}
-
-// Append adds a snapshot to b, 1344 bytes.
-func (s *Season) Append(b []byte) []byte {
-	for _, h := range s.Hour {
-		b = binary.LittleEndian.AppendUint32(b, math.Float32bits(h.Count))
-		b = binary.LittleEndian.AppendUint32(b, math.Float32bits(h.Expected))
-	}
-	return b
-}
-
-// Decode reads what Append wrote and returns the rest of b.
-func (s *Season) Decode(b []byte) ([]byte, error) {
-	if len(b) < 8*bins {
-		return b, fmt.Errorf("rate: season: %d bytes of %d", len(b), 8*bins)
-	}
-	for i := range s.Hour {
-		s.Hour[i].Count = math.Float32frombits(binary.LittleEndian.Uint32(b))
-		s.Hour[i].Expected = math.Float32frombits(binary.LittleEndian.Uint32(b[4:]))
-		b = b[8:]
-	}
-	return b, nil
 }
