@@ -21,7 +21,7 @@ func BetaBinomialLogSF(k, n, a, b float64) float64 {
 		return math.Min(0, betaBinomialLogTail(k, n, a, b))
 	}
 	// Below the mean: one minus the lower tail, P(n−X ≥ n−k+1).
-	return math.Log1p(-math.Min(math.Exp(betaBinomialLogTail(n-k+1, n, b, a)), 1))
+	return logOneLess(betaBinomialLogTail(n-k+1, n, b, a))
 }
 
 func betaBinomialLogTail(k, n, a, b float64) float64 {
@@ -52,14 +52,15 @@ func lbeta(a, b float64) float64 {
 		a, b = b, a
 	}
 	la, _ := math.Lgamma(a)
-	if b < 1e4 {
+	if b < 100 {
 		lb, _ := math.Lgamma(b)
 		lab, _ := math.Lgamma(a + b)
 		return la + lb - lab
 	}
 	// ln Γ(b) − ln Γ(a+b), both large.
 	s := a + b
-	return la + a - a*math.Log(s) - (b-0.5)*math.Log1p(a/b) + (1/b-1/s)/12
+	rest := func(x float64) float64 { return (1 - 1/(30*x*x)) / (12 * x) }
+	return la + a - a*math.Log(s) - (b-0.5)*math.Log1p(a/b) + rest(b) - rest(s)
 }
 
 // BetaLogSF returns ln P(X ≥ x) for X ~ Beta(a, b).
@@ -72,15 +73,15 @@ func BetaLogSF(x, a, b float64) float64 {
 	case x >= 1:
 		return math.Inf(-1)
 	}
-	return logIncBeta(b, a, math.Log1p(-x), math.Log(x), 1-x)
+	return logIncBeta(b, a, math.Log1p(-x), math.Log(x), 1-x, x)
 }
 
-// logIncBeta is ln I_x(a,b), given ln x and ln(1−x).
-func logIncBeta(a, b, lx, l1x, x float64) float64 {
+// logIncBeta is ln I_x(a,b), given ln x and ln y where y is 1−x.
+func logIncBeta(a, b, lx, ly, x, y float64) float64 {
 	if x < (a+1)/(a+b+2) {
-		return math.Min(0, logBeta(a, b, lx, l1x, x, epsilon))
+		return math.Min(0, logBeta(a, b, lx, ly, x, epsilon))
 	}
-	return logOneLess(logBeta(b, a, l1x, lx, 1-x, fine))
+	return logOneLess(logBeta(b, a, ly, lx, y, fine))
 }
 
 // StudentLogSF returns ln P(T ≥ t) for Student's distribution with that many degrees of freedom, +Inf being the
@@ -92,12 +93,12 @@ func StudentLogSF(t, freedom float64) float64 {
 	case freedom > 1e7:
 		return NormalLogSF(t)
 	case t < 0:
-		return math.Log1p(-math.Exp(StudentLogSF(-t, freedom)))
+		return logOneLess(StudentLogSF(-t, freedom))
 	}
 	t = math.Min(t, 1e150) // its square is finite
 	r := t * t / freedom
 	lx := -math.Log1p(r)
-	return logIncBeta(freedom/2, 0.5, lx, math.Log(r)+lx, 1/(1+r)) - math.Ln2
+	return logIncBeta(freedom/2, 0.5, lx, math.Log(r)+lx, 1/(1+r), r/(1+r)) - math.Ln2
 }
 
 // NormalLogSF returns ln P(Z ≥ z) for the standard normal distribution: erfc where it has not underflowed,

@@ -84,7 +84,7 @@ func temme(a, x float64) float64 {
 	if mu <= 0 {
 		return math.Min(0, sf+math.Log1p(-term))
 	}
-	return math.Log1p(-math.Min(math.Exp(sf+math.Log1p(term)), 1))
+	return logOneLess(sf + math.Log1p(term))
 }
 
 // NegBinomialLogSF returns ln P(X ≥ k) for the negative binomial with the given mean and size r: the variance
@@ -105,10 +105,7 @@ func NegBinomialLogSF(k, mean, size float64) float64 {
 	p := size / (mean + size)
 	// The logarithm of what is next to one is taken of its distance from it: it is multiplied by counts of any size.
 	lq, lp := -math.Log1p(size/mean), -math.Log1p(mean/size)
-	if q < (k+1)/(k+size+2) {
-		return math.Min(0, logBeta(k, size, lq, lp, q, epsilon))
-	}
-	return logOneLess(logBeta(size, k, lp, lq, p, fine))
+	return logIncBeta(k, size, lq, lp, q, p)
 }
 
 // logOneLess is ln(1−exp(l)), for l up to 0.
@@ -121,14 +118,7 @@ func logOneLess(l float64) float64 {
 
 // logBeta is ln I_x(a,b) where the continued fraction converges quickly, x < (a+1)/(a+b+2), to a relative error of about eps.
 func logBeta(a, b, lx, l1x, x, eps float64) float64 {
-	lead := a*lx + b*l1x
-	if a > b {
-		lb, _ := math.Lgamma(b)
-		lead += logRising(a, b) - math.Log(a) - lb
-	} else {
-		la, _ := math.Lgamma(a + 1) // Γ(a)·a: of a small a the two would take all digits from each other
-		lead += logRising(b, a) - la
-	}
+	lead := a*lx + b*l1x - math.Log(a) - lbeta(a, b)
 	c, d := 1.0, 1/nonzero(1-(a+b)*x/(a+1))
 	h := d
 	for i := 1; i < 20*maxIter; i++ { // of the order of √max(a,b), and only near the mean
@@ -146,18 +136,6 @@ func logBeta(a, b, lx, l1x, x, eps float64) float64 {
 		}
 	}
 	return lead + math.Log(math.Max(h, tiny))
-}
-
-// logRising is ln Γ(a+b)/Γ(a) for a ≥ b. Of a large a the difference is taken of Stirling's series, for the two agree in most
-// of their digits.
-func logRising(a, b float64) float64 {
-	if a > 100 {
-		rest := func(x float64) float64 { return (1 - 1/(30*x*x)) / (12 * x) }
-		return (a+b-0.5)*math.Log1p(b/a) + b*(math.Log(a)-1) + rest(a+b) - rest(a)
-	}
-	la, _ := math.Lgamma(a)
-	lab, _ := math.Lgamma(a + b)
-	return lab - la
 }
 
 func nonzero(x float64) float64 {
