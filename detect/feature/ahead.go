@@ -12,9 +12,6 @@ type hashes struct {
 	agent, service, action, resource, destination, credential, source uint64
 }
 
-// target is the key of what the event does where.
-func (h *hashes) target() uint64 { return h.service*31 + h.action }
-
 func (h *hashes) take(ev *event.Event) {
 	*h = hashes{of: ev, agent: hash(ev.AgentID), service: hash(ev.Service), action: hash(ev.Action), resource: hash(ev.Resource),
 		destination: hash(ev.Destination), credential: hash(ev.CredentialID), source: hash(ev.SourceIP)}
@@ -98,7 +95,7 @@ func (a *Agent) touch() uint64 {
 }
 
 // aheadOf reads from memory what Join will look up for a link, a text's phrases above all, so that the waits overlap.
-func (s *Store) aheadOf(l *Link, a uint64) {
+func (s *Store) aheadOf(l *Link, agent uint64) {
 	var keys [maxRefs + maxTemplates + sketchBins]uint64
 	n := 0
 	for i := range l.Refs {
@@ -120,7 +117,7 @@ func (s *Store) aheadOf(l *Link, a uint64) {
 		sum += s.shared.near(k)
 	}
 	for _, k := range keys[:n] {
-		sum += s.shared.member(k, a)
+		sum += s.shared.member(k, agent)
 	}
 	s.warm = sum
 }

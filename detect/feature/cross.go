@@ -19,7 +19,7 @@ func (s *Store) cross(v *View, a *Agent, ev *event.Event, sec int64, failed bool
 		s.words = s.words[:0]
 	}
 	if ev.Service != "" && ev.Service != "unknown" && !failed {
-		key := s.hash.target()
+		key := s.hash.service*31 + s.hash.action
 		name := func() string { return ev.Action + " " + ev.Service }
 		var before uint32
 		v.Target, _, before = sh.touch(Target, key, a, sec, name)

@@ -139,7 +139,7 @@ func (t *Tail) SF(score float64) float64 {
 	if looks == 0 {
 		looks = usualLooks
 	}
-	itself := math.Exp(-score * math.Ln10) // what the score says, as a probability; Pow takes five times as long
+	itself := math.Exp(-score * math.Ln10) // what the score says, as a probability
 	prior := -math.Expm1(-looks * itself)
 	if t.total < 1 || t.kneeP <= 0 { // not fitted yet
 		return prior
